@@ -1,0 +1,298 @@
+"""The heartbeat protocol: what a worker tells its supervisor, one JSON object a line.
+
+Standard library only: the supervisor imports this module and nothing else of the worker.
+A line that does not fit is refused with a `BadBeat` that says why; it never harms the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+VERSION = 1
+LINE_MAX = 64 * 1024
+"""Bytes of one line, its newline not counted (the public contract)."""
+
+STARTING, READY, DRAINING = "starting", "ready", "draining"
+STATES = frozenset({STARTING, READY, DRAINING})
+
+FROM_LOOP, FROM_THREAD = "loop", "thread"
+"""Who wrote a beat: the worker's event loop (the default), or the thread that only proves the process runs."""
+
+COMPLETED, FAILED, KILLED = "completed", "failed", "killed"
+"""How a call ended: by itself, by an exception in its agent, or with its job process dead."""
+
+HEARTBEAT_FD = "MINDBOT_HEARTBEAT_FD"
+LEASH_FD = "MINDBOT_LEASH_FD"
+WORKER_NAME = "MINDBOT_WORKER_NAME"
+SLOT = "MINDBOT_SLOT"
+RUNTIME_DIR = "MINDBOT_RUNTIME_DIR"
+
+_TEXT_MAX = 512
+_CALLS_MAX = 1024
+
+
+class BadBeat(ValueError):
+    """A line that is no heartbeat; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One live call. `started` is Unix time; `idle` is seconds since either side was last active."""
+
+    room: str
+    job: str
+    identity: str = ""
+    pid: int | None = None
+    started: float | None = None
+    idle: float = 0.0
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that ended lately; it is repeated in a few beats, so `job` is the key."""
+
+    room: str
+    job: str
+    outcome: str = COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the worker is about to exit: the exit code it will use and one plain sentence."""
+
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One heartbeat. `lag_ms` is how late the worker's loop ran; `idle` is seconds since any activity."""
+
+    seq: int
+    state: str
+    source: str = FROM_LOOP
+    registered: bool | None = None
+    worker_id: str = ""
+    lag_ms: float = 0.0
+    load: float = 0.0
+    calls: tuple[Call, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    errors_total: int = 0
+    errors_fatal: int = 0
+    errors_by: Mapping[str, int] = field(default_factory=dict)
+    jobs_started: int = 0
+    jobs_failed: int = 0
+    jobs_storm: int = 0
+    pids: tuple[int, ...] = ()
+    idle: float | None = None
+    problem: str = ""
+    """What keeps the worker from being registered, in one plain sentence; empty when nothing does."""
+    failure: Failure | None = None
+
+
+def encode(beat: Beat) -> bytes:
+    """The line for `beat`, newline included. Raises ValueError if it would be longer than LINE_MAX."""
+    wire: dict[str, Any] = {"v": VERSION, "seq": beat.seq, "state": beat.state}
+    if beat.source != FROM_LOOP:
+        wire["source"] = beat.source
+    else:
+        wire |= _body(beat)
+    line = json.dumps(wire, separators=(",", ":"), allow_nan=False).encode()
+    if len(line) > LINE_MAX:
+        raise ValueError(f"a heartbeat of {len(line)} bytes is over the {LINE_MAX} allowed")
+    return line + b"\n"
+
+
+def _body(beat: Beat) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "registered": beat.registered,
+        "worker_id": beat.worker_id,
+        "lag_ms": round(beat.lag_ms, 2),
+        "load": round(beat.load, 3),
+        "calls": [
+            {
+                "room": call.room,
+                "job": call.job,
+                "identity": call.identity,
+                "pid": call.pid,
+                "started": call.started,
+                "idle": round(call.idle, 2),
+                "state": call.state,
+            }
+            for call in beat.calls
+        ],
+        "errors": {"total": beat.errors_total, "fatal": beat.errors_fatal, "by": dict(beat.errors_by)},
+        "jobs": {"started": beat.jobs_started, "failed": beat.jobs_failed, "storm": beat.jobs_storm},
+        "pids": list(beat.pids),
+        "idle": beat.idle,
+    }
+    if beat.ended:
+        body["ended"] = [{"room": e.room, "job": e.job, "outcome": e.outcome} for e in beat.ended]
+    if beat.problem:
+        body["problem"] = beat.problem
+    if beat.failure is not None:
+        body["failure"] = {"code": beat.failure.code, "message": beat.failure.message}
+    return body
+
+
+def decode(line: bytes) -> Beat:
+    """The beat in `line`. Raises BadBeat, and nothing else, whatever the bytes are."""
+    if len(line) > LINE_MAX:
+        raise BadBeat(f"longer than {LINE_MAX} bytes")
+    try:
+        wire = json.loads(line, parse_constant=_no_constant)
+    except BadBeat:
+        raise
+    except (ValueError, RecursionError) as exc:
+        raise BadBeat("not JSON" if isinstance(exc, ValueError) else "nested too deeply") from exc
+    if not isinstance(wire, dict):
+        raise BadBeat("not a JSON object")
+    if wire.get("v") != VERSION or isinstance(wire["v"], bool):
+        raise BadBeat(f"version is not {VERSION}")
+    return _beat(_Fields(wire, ""))
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadBeat(f"{name} is not a JSON number")
+
+
+def _beat(top: _Fields) -> Beat:
+    seq = top.count("seq", None)
+    state = top.text("state", None)
+    if state not in STATES:
+        raise BadBeat(f"state is not one of {', '.join(sorted(STATES))}")
+    errors, jobs = top.object("errors"), top.object("jobs")
+    by = errors.object("by")
+    failure = top.object("failure")
+    return Beat(
+        seq=seq,
+        state=state,
+        source=top.text("source", FROM_LOOP),
+        registered=top.flag("registered"),
+        worker_id=top.text("worker_id"),
+        lag_ms=top.number("lag_ms"),
+        load=top.number("load"),
+        calls=tuple(_call(each) for each in top.objects("calls")),
+        ended=tuple(
+            Ended(each.text("room", None), each.text("job", None), each.text("outcome", COMPLETED))
+            for each in top.objects("ended")
+        ),
+        errors_total=errors.count("total"),
+        errors_fatal=errors.count("fatal"),
+        errors_by={kind[:_TEXT_MAX]: by.count(kind) for kind in by.names()},
+        jobs_started=jobs.count("started"),
+        jobs_failed=jobs.count("failed"),
+        jobs_storm=jobs.count("storm"),
+        pids=top.pids("pids"),
+        idle=top.number_or_none("idle"),
+        problem=top.text("problem"),
+        failure=Failure(failure.count("code", 1), failure.text("message")) if failure.names() else None,
+    )
+
+
+def _call(each: _Fields) -> Call:
+    return Call(
+        room=each.text("room", None),
+        job=each.text("job", None),
+        identity=each.text("identity"),
+        pid=each.pid("pid"),
+        started=each.number_or_none("started"),
+        idle=each.number("idle"),
+        state=each.text("state"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Reads typed values out of a JSON object; a missing or null key is its default, a wrong type is refused.
+
+    A default of None means that the key is required.
+    """
+
+    values: Mapping[str, Any]
+    where: str
+
+    def names(self) -> list[str]:
+        return list(self.values)
+
+    def _get(self, key: str, required: bool) -> Any:
+        value = self.values.get(key)
+        if value is None and required:
+            raise BadBeat(f"{self.where}{key} is missing")
+        return value
+
+    def text(self, key: str, default: str | None = "") -> str:
+        value = self._get(key, default is None)
+        if value is None:
+            return default or ""
+        if not isinstance(value, str):
+            raise BadBeat(f"{self.where}{key} is not a string")
+        return value[:_TEXT_MAX]
+
+    def count(self, key: str, default: int | None = 0) -> int:
+        value = self._get(key, default is None)
+        if value is None:
+            return default or 0
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+            raise BadBeat(f"{self.where}{key} is not a whole number of 0 or more")
+        return value
+
+    def number_or_none(self, key: str) -> float | None:
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e15:
+            raise BadBeat(f"{self.where}{key} is not a number")
+        return float(value) if math.isfinite(value) else 0.0
+
+    def number(self, key: str) -> float:
+        return self.number_or_none(key) or 0.0
+
+    def flag(self, key: str) -> bool | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise BadBeat(f"{self.where}{key} is neither true nor false")
+        return value
+
+    def pid(self, key: str) -> int | None:
+        value = self.values.get(key)
+        return None if value is None else _pid(value, f"{self.where}{key}")
+
+    def pids(self, key: str) -> tuple[int, ...]:
+        return tuple(_pid(value, f"{self.where}{key}") for value in self._list(key))
+
+    def object(self, key: str) -> _Fields:
+        value = self.values.get(key, {})
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            raise BadBeat(f"{self.where}{key} is not an object")
+        return _Fields(value, f"{self.where}{key}.")
+
+    def objects(self, key: str) -> list[_Fields]:
+        items = self._list(key)
+        if not all(isinstance(item, dict) for item in items):
+            raise BadBeat(f"{self.where}{key} holds something that is not an object")
+        return [_Fields(item, f"{self.where}{key}.") for item in items]
+
+    def _list(self, key: str) -> list[Any]:
+        value = self.values.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise BadBeat(f"{self.where}{key} is not a list")
+        if len(value) > _CALLS_MAX:
+            raise BadBeat(f"{self.where}{key} has more than {_CALLS_MAX} entries")
+        return value
+
+
+def _pid(value: object, name: str) -> int:
+    # 0 and 1 would name our own group and init: a beat must never make us touch those.
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 < value < 2**31:
+        raise BadBeat(f"{name} is not a process id")
+    return value
