@@ -1,0 +1,1 @@
+"""A call-aware supervisor for LiveKit voice-agent workers."""

@@ -1,0 +1,69 @@
+"""The brake: while most of the pool suffers from one outside fault, soft restarts are held, and that is said once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from . import events
+from .admission import shared
+from .history import History
+from .model import Change, Phase, Reason, Verdict, Worker
+
+PROBLEM_AFTER = 2.0
+"""Seconds without registration after which a worker's own word on the cause is believed."""
+OUTAGE_AFTER = 15.0
+"""Seconds in which a healthy LiveKit has answered a registration, so that silence is an outage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why soft restarts are held."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Brake:
+    """Holds or releases; `hold` is None while it is released."""
+
+    hold: Hold | None = None
+
+    def update(self, found: Hold | None, now: float) -> Change | None:
+        """Follow what was found, and tell only when it begins, ends, or turns into another reason."""
+        before, self.hold = self.hold, found
+        if found is not None and (before is None or before.reason is not found.reason):
+            fields = {"reason": found.reason.value, "detail": found.detail}
+            return Change(events.POOL_HELD, now, level="error", fields=fields)
+        if found is None and before is not None:
+            return Change(events.POOL_RELEASED, now, fields={"reason": before.reason.value})
+        return None
+
+
+def find(pairs: Iterable[tuple[Worker, History]], verdicts: Iterable[Verdict], now: float) -> Hold | None:
+    """The common fault of the pool, if there is one: nobody is registered, or most have the same soft verdict."""
+    live = [(worker, history) for worker, history in pairs if worker.phase in (Phase.STARTING, Phase.READY)]
+    outage = _outage([history for _, history in live], now)
+    if outage is not None:
+        return Hold(Reason.UNREGISTERED, outage)
+    for reason, alike in Counter(verdict.reason for verdict in verdicts).items():
+        if shared(reason, alike, len(live)):
+            return Hold(reason, f"{alike} of {len(live)} workers at the same time")
+    return None
+
+
+def _outage(histories: list[History], now: float) -> str | None:
+    beats = [history.beat for history in histories if history.beat is not None]
+    if not any(beat.registered is False for beat in beats) or any(beat.registered for beat in beats):
+        return None
+    for history in histories:
+        if history.unregistered_since is None or history.beat is None:
+            continue
+        waited = now - history.unregistered_since
+        if history.beat.problem and waited >= PROBLEM_AFTER:
+            return history.beat.problem
+        if waited >= OUTAGE_AFTER:
+            return "LiveKit does not answer any worker"
+    return None

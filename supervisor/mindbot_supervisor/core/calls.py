@@ -1,0 +1,57 @@
+"""Calls that begin and end, read off the difference between two heartbeats; and how many met which end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mindbot_worker.wire import COMPLETED, Beat, Call
+
+from . import events
+from .model import Change, Ref
+
+OUTCOME_UNKNOWN = "unknown"
+"""The call is gone from the beats and its worker did not say how it ended."""
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """Calls by what became of them since the daemon started."""
+
+    ended: int = 0
+    lost: int = 0
+    recovered: int = 0
+    migrated: int = 0
+    cut_by_us: int = 0
+
+
+def started_and_ended(
+    before: tuple[Call, ...], beat: Beat, ref: Ref, pid: int | None, now: float, counts: CallCounts
+) -> Iterator[Change]:
+    """The changes between the calls of the last beat and those of `beat`; ended and lost ones are counted."""
+    known = {call.job: call for call in before}
+    present = {call.job for call in beat.calls}
+    outcomes = {ended.job: ended.outcome for ended in beat.ended}
+    for call in beat.calls:
+        if call.job not in known:
+            yield Change(events.CALL_STARTED, now, ref, pid, fields=name(call))
+    for job, call in known.items():
+        if job in present:
+            continue
+        outcome = outcomes.get(job, OUTCOME_UNKNOWN)
+        if outcome in (COMPLETED, OUTCOME_UNKNOWN):
+            counts.ended += 1
+            yield Change(events.CALL_ENDED, now, ref, pid, fields={**name(call), "outcome": outcome})
+        else:
+            counts.lost += 1
+            yield Change(events.CALL_LOST, now, ref, pid, "error", {**name(call), "outcome": outcome})
+
+
+def lost(calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str) -> Iterator[Change]:
+    """The changes for calls whose worker is gone."""
+    for call in calls:
+        yield Change(events.CALL_LOST, now, ref, pid, "error", {**name(call), "reason": reason})
+
+
+def name(call: Call) -> dict[str, object]:
+    return {"room": call.room, "job": call.job}

@@ -1,0 +1,36 @@
+"""The cause of a worker's end: asked, crashed, signal, OOM, or killed by us. Told from facts, never guessed."""
+
+from __future__ import annotations
+
+from signal import SIGKILL, SIGTERM, Signals
+
+from .model import Death, Exit, LastExit, Phase, Reason, Worker
+
+
+def cause(worker: Worker, ended: Exit) -> Death:
+    """Exit code 0 that nobody asked for is a crash: LiveKit's own command line exits 0 on every fatal failure."""
+    if ended.oom:
+        return Death.OOM
+    if worker.killed and ended.signal == SIGKILL:
+        return Death.KILLED
+    if worker.phase is Phase.DRAINING and (ended.code == 0 or ended.signal == SIGTERM):
+        return Death.ASKED
+    return Death.CRASHED if ended.signal is None else Death.SIGNAL
+
+
+def describe(worker: Worker, ended: Exit, now: float, calls: int) -> LastExit:
+    verdict = cause(worker, ended)
+    reason = worker.leaving.reason if worker.leaving is not None else Reason.CRASH
+    if verdict in (Death.CRASHED, Death.SIGNAL, Death.OOM):
+        reason = Reason.CRASH if worker.phase is not Phase.KILLING else reason
+    return LastExit(verdict, ended.code, ended.signal, reason, now, calls)
+
+
+def signal_name(number: int | None) -> str | None:
+    """`SIGSEGV` for 11; `signal 64` for one without a name."""
+    if number is None:
+        return None
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"

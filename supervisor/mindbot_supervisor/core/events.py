@@ -1,0 +1,35 @@
+"""Names of the log events (the public contract). Values go into fields, never into a name."""
+
+SUPERVISOR_STARTED = "supervisor.started"
+SUPERVISOR_READY = "supervisor.ready"
+SUPERVISOR_STOPPING = "supervisor.stopping"
+SUPERVISOR_STOPPED = "supervisor.stopped"
+SUPERVISOR_STATUS = "supervisor.status"
+SUPERVISOR_FAILED = "supervisor.failed"
+
+WORKER_SPAWNED = "worker.spawned"
+WORKER_READY = "worker.ready"
+WORKER_UNREADY = "worker.unready"
+WORKER_SUSPECT = "worker.suspect"
+WORKER_STACK = "worker.stack"
+WORKER_DRAINING = "worker.draining"
+WORKER_KILLING = "worker.killing"
+WORKER_EXITED = "worker.exited"
+WORKER_LOG = "worker.log"
+WORKER_OUTPUT = "worker.output"
+OUTPUT_DROPPED = "output.dropped"
+
+SLOT_BACKOFF = "slot.backoff"
+SLOT_PARKED = "slot.parked"
+SLOT_RETRIED = "slot.retried"
+
+POOL_HELD = "pool.held"
+POOL_RELEASED = "pool.released"
+
+CALL_STARTED = "call.started"
+CALL_ENDED = "call.ended"
+CALL_LOST = "call.lost"
+
+LIMIT_WARNED = "limit.warned"
+BEAT_REJECTED = "beat.rejected"
+CONFIG_REJECTED = "config.rejected"

@@ -1,0 +1,149 @@
+"""What is remembered of one worker: its beats, errors and samples, in bounded windows."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mindbot_worker.wire import FROM_THREAD, Beat, Call
+
+from .model import Phase, Sample, Worker
+from .policy import Policy
+
+ERRORS_KEPT = 512
+"""Error reports kept for the window; each may stand for many errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that the rules may look at, for one worker at one moment. Durations in seconds."""
+
+    phase: Phase
+    roll: float
+    age: float
+    beaten: bool
+    silence: float
+    """Since the last beat of the worker's own loop, or since it was spawned."""
+    thread_silence: float | None
+    """Since the last beat of its thread; None if it never sent one."""
+    unregistered_for: float
+    siblings_registered: bool
+    rejected: int
+    errors: int
+    errors_by: Mapping[str, int]
+    calls: tuple[Call, ...]
+    """As last reported; `idle` is brought forward to now."""
+    sample: Sample | None
+    cpu_over_for: float
+    jobs_started: int
+    jobs_storm: int
+
+    @property
+    def lingering(self) -> bool:
+        return self.phase in (Phase.DRAINING, Phase.KILLING)
+
+
+@dataclass(slots=True)
+class History:
+    """The facts of one worker, as they come in."""
+
+    born: float
+    beat: Beat | None = None
+    loop_at: float | None = None
+    thread_at: float | None = None
+    rejected: int = 0
+    rejected_total: int = 0
+    sample: Sample | None = None
+    cpu_over_since: float | None = None
+    unregistered_since: float | None = None
+    errors_seen: int = 0
+    by_seen: dict[str, int] = field(default_factory=dict)
+    errors: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
+
+    def hear(self, beat: Beat, now: float) -> bool:
+        """Take a beat in. False if it is an old one that came late or twice: it changes nothing."""
+        if beat.source == FROM_THREAD:
+            self.thread_at = now
+            return False
+        if self.beat is not None and beat.seq <= self.beat.seq:
+            return False
+        self.rejected = 0
+        self.beat, self.loop_at = beat, now
+        self._count_errors(beat, now)
+        if beat.registered is False:
+            self.unregistered_since = now if self.unregistered_since is None else self.unregistered_since
+        else:
+            self.unregistered_since = None
+        return True
+
+    def _count_errors(self, beat: Beat, now: float) -> None:
+        """`errors.total` only grows within a generation; a smaller one is a worker's mistake and is ignored."""
+        fresh = beat.errors_total - self.errors_seen
+        if fresh <= 0:
+            return
+        kinds = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
+        self.errors.append((now, fresh, {kind: n for kind, n in kinds.items() if n > 0}))
+        self.errors_seen, self.by_seen = beat.errors_total, dict(beat.errors_by)
+
+    def reject(self) -> None:
+        self.rejected += 1
+        self.rejected_total += 1
+
+    def take(self, sample: Sample, now: float, cpu_limit: float) -> None:
+        """Take a sample in. CPU counts as high from the first sample above the limit while there is no call."""
+        self.sample = sample
+        busy_for_nothing = 0 < cpu_limit < sample.cpu_percent and not self.calls()
+        if not busy_for_nothing:
+            self.cpu_over_since = None
+        elif self.cpu_over_since is None:
+            self.cpu_over_since = now
+
+    def forgive(self, gap: float) -> None:
+        """The supervisor itself did not run for `gap` seconds: nobody was silent in that time."""
+        if self.loop_at is not None:
+            self.loop_at += gap
+        if self.thread_at is not None:
+            self.thread_at += gap
+        self.born += gap if self.loop_at is None else 0
+
+    def calls(self) -> tuple[Call, ...]:
+        return self.beat.calls if self.beat is not None else ()
+
+    def errors_within(self, window: float, now: float) -> tuple[int, Mapping[str, int]]:
+        """How many errors the last `window` seconds brought, in all and by kind."""
+        while self.errors and now - self.errors[0][0] >= window:
+            self.errors.popleft()
+        by: Counter[str] = Counter()
+        for _, _, kinds in self.errors:
+            by.update(kinds)
+        return sum(n for _, n, _ in self.errors), by
+
+    def observe(self, worker: Worker, policy: Policy, now: float, *, siblings_registered: bool) -> Observation:
+        total, by = self.errors_within(policy.limits.error_window, now)
+        beat = self.beat
+        since_beat = now - self.loop_at if self.loop_at is not None else 0.0
+        return Observation(
+            phase=worker.phase,
+            roll=worker.roll,
+            age=now - worker.spawned_at,
+            beaten=self.loop_at is not None,
+            silence=now - (self.loop_at if self.loop_at is not None else self.born),
+            thread_silence=None if self.thread_at is None else now - self.thread_at,
+            unregistered_for=0.0 if self.unregistered_since is None else now - self.unregistered_since,
+            siblings_registered=siblings_registered,
+            rejected=self.rejected,
+            errors=total,
+            errors_by=by,
+            calls=tuple(_later(call, since_beat) for call in self.calls()),
+            sample=self.sample,
+            cpu_over_for=0.0 if self.cpu_over_since is None else now - self.cpu_over_since,
+            jobs_started=beat.jobs_started if beat else 0,
+            jobs_storm=beat.jobs_storm if beat else 0,
+        )
+
+
+def _later(call: Call, seconds: float) -> Call:
+    if seconds <= 0:
+        return call
+    return Call(call.room, call.job, call.identity, call.pid, call.started, call.idle + seconds, call.state)

@@ -1,0 +1,231 @@
+"""The life of one worker: `step` is the only place where its phase changes.
+
+STARTING ──ready──> READY ──TERM──> DRAINING ──deadline──> KILLING ──> gone
+    └────────────────┴───────────────┴──hard verdict────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mindbot_worker.wire import DRAINING as SAYS_DRAINING
+from mindbot_worker.wire import READY as SAYS_READY
+
+from . import events
+from .actions import Action, DumpStacks, Kill, Terminate
+from .model import Change, Phase, Reason, Urgency, Verdict, Worker
+from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, STACK_GRACE, STOP_TIMEOUT, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The worker's loop was heard: its state and whether LiveKit knows it."""
+
+    state: str
+    registered: bool | None = None
+    problem: str = ""
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule, or an operator, wants it gone: a soft verdict was admitted, or a hard one found."""
+
+    verdict: Verdict
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Relieved:
+    """Finish now: its replacement is ready, or nobody is to replace it."""
+
+    verdict: Verdict
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Time has passed: `silence` since its last beat, `relieved` if a replacement is ready, `calls` still live."""
+
+    silence: float = 0.0
+    relieved: bool = False
+    calls: int = 0
+
+
+Event = Said | Judged | Relieved | Passed
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The worker after an event, what to do, and what to tell."""
+
+    worker: Worker
+    actions: tuple[Action, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(slots=True)
+class _Move:
+    """Collects what one step brings about."""
+
+    worker: Worker
+    now: float
+    actions: list[Action] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    def tell(self, event: str, level: str = "info", /, **fields: object) -> None:
+        self.changes.append(Change(event, self.now, self.worker.ref, self.worker.pid, level, fields))
+
+    def tell_verdict(self, event: str, level: str, verdict: Verdict, calls: int) -> None:
+        fields = {"reason": verdict.reason.value, "calls": calls, **verdict.fields()}
+        self.changes.append(Change(event, self.now, self.worker.ref, self.worker.pid, level, fields))
+
+    def done(self) -> Step:
+        return Step(self.worker, tuple(self.actions), tuple(self.changes))
+
+
+def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
+    """The next state of `worker`. An event that means nothing in its phase changes nothing."""
+    move = _Move(worker, now)
+    match event:
+        case Said():
+            _said(move, event, policy)
+        case Judged(verdict=verdict, calls=calls) if verdict.urgency is Urgency.KILL:
+            _condemn(move, verdict, calls)
+        case Judged(verdict=verdict):
+            _retire(move, verdict)
+        case Relieved(verdict=verdict, calls=calls):
+            _drain(move, verdict, calls, policy)
+        case Passed():
+            _passed(move, event, policy)
+    return move.done()
+
+
+def _said(move: _Move, said: Said, policy: Policy) -> None:
+    worker = move.worker
+    if worker.phase is Phase.KILLING:
+        return  # it speaks again, too late: its replacement is under way
+    if worker.suspect:
+        move.worker = worker = replace(worker, suspect=False)
+        if worker.phase is Phase.READY:
+            move.tell(events.WORKER_READY, detail="heard again")
+    if said.state == SAYS_DRAINING and worker.phase in (Phase.STARTING, Phase.READY):
+        _left(move, said.calls, policy)
+    elif said.state == SAYS_READY and worker.phase is Phase.STARTING:
+        move.worker = replace(worker, phase=Phase.READY, ready_at=move.now, registered=said.registered)
+        move.tell(events.WORKER_READY, after=round(move.now - worker.spawned_at, 3), registered=said.registered)
+    elif worker.phase is Phase.READY and said.registered != worker.registered:
+        move.worker = replace(worker, registered=said.registered)
+        if said.registered is False:
+            move.tell(events.WORKER_UNREADY, "warning", reason=Reason.UNREGISTERED.value, detail=said.problem)
+        else:
+            move.tell(events.WORKER_READY, registered=said.registered)
+
+
+def _left(move: _Move, calls: int, policy: Policy) -> None:
+    """It drains although nobody here asked: somebody else told it to. It is let go, its seat is filled."""
+    verdict = Verdict(Reason.LEFT, Urgency.DRAIN, detail="it began to drain unasked")
+    deadline = move.now + policy.pool.drain_timeout
+    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline)
+    move.tell_verdict(events.WORKER_DRAINING, "warning", verdict, calls)
+
+
+def _retire(move: _Move, verdict: Verdict) -> None:
+    """A soft reason: it goes on serving until its replacement is ready."""
+    if move.worker.seated:
+        move.worker = replace(move.worker, leaving=verdict)
+
+
+def _drain(move: _Move, verdict: Verdict, calls: int, policy: Policy) -> None:
+    """Told to finish, once: a second SIGTERM would end all its calls."""
+    worker = move.worker
+    if worker.phase not in (Phase.STARTING, Phase.READY):
+        return
+    move.worker = replace(
+        worker, phase=Phase.DRAINING, leaving=verdict, termed=True, deadline=move.now + policy.pool.drain_timeout
+    )
+    move.actions.append(Terminate(worker.ref))
+    move.tell_verdict(events.WORKER_DRAINING, "info", verdict, calls)
+
+
+def _condemn(move: _Move, verdict: Verdict, calls: int) -> None:
+    """A hard reason: stacks first, where they tell something, then the end."""
+    worker = move.worker
+    if worker.phase is Phase.KILLING:
+        return
+    hung = verdict.reason is Reason.HUNG
+    grace = (HUNG_CALLS_GRACE if calls and worker.phase is not Phase.DRAINING else STACK_GRACE) if hung else 0.0
+    move.worker = replace(
+        worker,
+        phase=Phase.KILLING,
+        leaving=verdict,
+        deadline=move.now + grace,
+        stacks_due=move.now + min(grace, STACK_GRACE),
+    )
+    if hung or verdict.reason is Reason.START:
+        move.actions.append(DumpStacks(worker.ref))
+    level = "error" if verdict.reason is not Reason.STOP else "warning"
+    move.tell_verdict(events.WORKER_KILLING, level, verdict, calls)
+    if not grace:
+        _kill(move)
+
+
+def _kill(move: _Move) -> None:
+    move.worker = replace(move.worker, killed=True, deadline=move.now + KILL_REPEAT)
+    move.actions.append(Kill(move.worker.ref))
+
+
+def _passed(move: _Move, passed: Passed, policy: Policy) -> None:
+    match move.worker.phase:
+        case Phase.STARTING:
+            _come_alive(move, policy)
+        case Phase.READY:
+            _suspect(move, passed.silence, policy)
+        case Phase.DRAINING:
+            _overdue(move, passed, policy)
+        case Phase.KILLING:
+            _finish(move, passed.relieved)
+
+
+def _finish(move: _Move, relieved: bool) -> None:
+    """SIGKILL at the deadline, and again until it is gone; sooner once its replacement is ready."""
+    worker = move.worker
+    due = worker.stacks_due if relieved and not worker.killed else worker.deadline
+    if due is None or move.now >= due:
+        _kill(move)
+
+
+def _come_alive(move: _Move, policy: Policy) -> None:
+    """A program that sends no beats is ready once it has lived `ready_after` seconds."""
+    worker = move.worker
+    if policy.beats_required or worker.registered is not None or move.now - worker.spawned_at < policy.ready_after:
+        return
+    move.worker = replace(worker, phase=Phase.READY, ready_at=move.now)
+    move.tell(events.WORKER_READY, after=round(move.now - worker.spawned_at, 3))
+
+
+def _suspect(move: _Move, silence: float, policy: Policy) -> None:
+    if move.worker.suspect or silence < policy.limits.suspect_after:
+        return
+    move.worker = replace(move.worker, suspect=True)
+    move.tell(
+        events.WORKER_SUSPECT,
+        "warning",
+        reason=Reason.HUNG.value,
+        value=round(silence, 3),
+        limit=policy.limits.suspect_after,
+    )
+
+
+def _overdue(move: _Move, passed: Passed, policy: Policy) -> None:
+    """Calls may last until the drain deadline; without any, a worker has STOP_TIMEOUT to end."""
+    worker = move.worker
+    if passed.calls or worker.quiet_since is None:
+        move.worker = worker = replace(worker, quiet_since=None if passed.calls else move.now)
+    due, limit = worker.deadline or move.now, policy.pool.drain_timeout
+    if worker.quiet_since is not None and worker.quiet_since + STOP_TIMEOUT < due:
+        due, limit = worker.quiet_since + STOP_TIMEOUT, STOP_TIMEOUT
+    if move.now < due:
+        return
+    verdict = Verdict(Reason.DRAIN_TIMEOUT, Urgency.KILL, limit=limit, detail="still alive after its time to drain")
+    _condemn(move, verdict, passed.calls)

@@ -1,0 +1,360 @@
+"""The pool: takes facts, returns actions and changes. The one mutable thing of the core, and it does no I/O.
+
+Whoever drives it calls one method for each fact, with the time, and carries out the effects that come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mindbot_worker.wire import Beat, Call
+
+from . import brake, death, events, slots
+from .actions import Action, GiveUp, Kill, Spawn
+from .admission import admit
+from .calls import CallCounts, lost, started_and_ended
+from .history import History
+from .lifecycle import Event, Judged, Passed, Relieved, Said, step
+from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Urgency, Verdict, Worker
+from .policy import START_STAGGER, Policy
+from .rules import judge
+
+NOT_A_FAILURE = frozenset({Reason.LIFETIME, Reason.OPERATOR, Reason.STOP, Reason.LEFT, Reason.DRAIN_TIMEOUT})
+"""Reasons to leave that say nothing against the slot."""
+CONFIG_ERROR = 78
+"""Exit code of a worker that can never start with these settings (sysexits.h, EX_CONFIG)."""
+LATE_TICK = 2.0
+"""A tick later than this many seconds beyond its interval: the supervisor itself was not running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What to do and what to tell, in this order."""
+
+    actions: tuple[Action, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+class Pool:
+    """All workers of the daemon. Read `workers`, `histories`, `slots` and the counters; change nothing from outside."""
+
+    def __init__(self, policy: Policy, now: float) -> None:
+        self.policy = policy
+        self.workers: dict[Ref, Worker] = {}
+        self.histories: dict[Ref, History] = {}
+        self.slots = {index: slots.Slot(index) for index in range(policy.pool.workers)}
+        self.counts = CallCounts()
+        self.restarts: dict[Reason, int] = {}
+        self.brake = brake.Brake()
+        self.stopping = False
+        self._last_tick = now
+        self._last_start = -START_STAGGER
+        self._ever_ready = False
+        self._unstartable: dict[int, str] = {}
+        self._warned: set[tuple[Ref, Reason]] = set()
+        self._reseat = True
+        self._actions: list[Action] = []
+        self._changes: list[Change] = []
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    def spawned(self, ref: Ref, pid: int, now: float, roll: float) -> Effects:
+        """A worker runs. `roll` is the shell's one random draw for it, 0 to 1."""
+        worker = self.workers.get(ref)
+        if worker is None:
+            return Effects((Kill(ref),))
+        self.workers[ref] = replace(worker, pid=pid, roll=roll)
+        replaces = self.slots[ref.slot].last_exit
+        reason = {"reason": replaces.reason.value} if replaces is not None and replaces.reason is not None else {}
+        self._tell(events.WORKER_SPAWNED, now, self.workers[ref], **reason)
+        return self._effects(now)
+
+    def spawn_failed(self, ref: Ref, why: str, now: float, roll: float) -> Effects:
+        """The kernel refused to start it."""
+        worker = self.workers.pop(ref, None)
+        self.histories.pop(ref, None)
+        if worker is not None:
+            self._tell(events.WORKER_EXITED, now, worker, "error", verdict=Death.CRASHED.value, detail=why)
+            self._fail(replace(worker, roll=roll), now)
+        return self._effects(now)
+
+    def beat(self, ref: Ref, beat: Beat, now: float) -> Effects:
+        """A heartbeat came in."""
+        worker, history = self.workers.get(ref), self.histories.get(ref)
+        if worker is None or history is None:
+            return Effects()
+        before = history.calls()
+        if not history.hear(beat, now):
+            return Effects()
+        if before or beat.calls:
+            self._changes += started_and_ended(before, beat, ref, worker.pid, now, self.counts)
+        self._step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
+        return self._effects(now)
+
+    def beat_rejected(self, ref: Ref, why: str, now: float) -> Effects:
+        """A line on the heartbeat pipe was no heartbeat. It is counted and changes nothing else."""
+        worker, history = self.workers.get(ref), self.histories.get(ref)
+        if worker is None or history is None:
+            return Effects()
+        history.reject()
+        limit = self.policy.limits.beats_rejected_max
+        if history.rejected <= 3 or history.rejected % limit == 0:  # a flood of garbage must not become one of lines
+            fields: dict[str, object] = {"detail": why, "value": history.rejected, "total": history.rejected_total}
+            self._tell(events.BEAT_REJECTED, now, worker, "warning", **fields, limit=limit)
+        return self._effects(now)
+
+    def sample(self, ref: Ref, sample: Sample, now: float) -> Effects:
+        """The sampler looked at the worker's tree."""
+        history = self.histories.get(ref)
+        if history is not None:
+            history.take(sample, now, self.policy.limits.cpu_percent)
+        return Effects()
+
+    def exited(self, ref: Ref, ended: Exit, now: float) -> Effects:
+        """The worker's process is gone."""
+        worker, history = self.workers.pop(ref, None), self.histories.pop(ref, None)
+        if worker is None or history is None:
+            return Effects()
+        calls = history.calls()
+        last = death.describe(worker, ended, now, len(calls))
+        self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
+        self._tell_exit(worker, history, ended, now, calls)
+        self._count_lost(worker, last.verdict, calls, now)
+        if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
+            self._note_config_error(worker, ended, history)
+            self._fail(worker, now)
+        self._warned = {warned for warned in self._warned if warned[0] != ref}
+        self._reseat = True
+        return self._effects(now)
+
+    def tick(self, now: float) -> Effects:
+        """Time has passed: check every rule and every deadline."""
+        gap = now - self._last_tick - self.policy.limits.check_interval
+        if gap > LATE_TICK:
+            for history in self.histories.values():
+                history.forgive(gap)
+        self._last_tick = now
+        verdicts = self._judge_all(now)
+        self._follow_brake(verdicts.values(), now)
+        for ref, verdict in verdicts.items():
+            self._act_on(ref, verdict, now)
+        for ref in list(self.workers):
+            self._pass_time(self.workers[ref], now)
+        self._reseat = True
+        return self._effects(now)
+
+    def stop(self, now: float) -> Effects:
+        """End the pool: every worker finishes its calls, none is replaced."""
+        self.stopping = True
+        verdict = Verdict(Reason.STOP, Urgency.DRAIN)
+        for ref in list(self.workers):
+            worker = self.workers[ref]
+            self._step(worker, Relieved(verdict, self._calls_of(ref)), now)
+        return self._effects(now)
+
+    def stop_now(self, now: float) -> Effects:
+        """End the pool at once, live calls or not."""
+        self.stopping = True
+        verdict = Verdict(Reason.STOP, Urgency.KILL)
+        for ref in list(self.workers):
+            self._step(self.workers[ref], Judged(verdict, self._calls_of(ref)), now)
+        return self._effects(now)
+
+    # -- what is asked of it -------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> int:
+        return sum(worker.phase is Phase.READY for worker in self.workers.values())
+
+    @property
+    def active_calls(self) -> int:
+        return sum(len(history.calls()) for history in self.histories.values())
+
+    def wake_at(self) -> float | None:
+        """The next moment at which something is due by itself, apart from the regular tick."""
+        due = [slot.retry_at for slot in self.slots.values() if slot.retry_at is not None]
+        due += [
+            worker.deadline for worker in self.workers.values() if worker.phase is Phase.KILLING and worker.deadline
+        ]
+        return min(due, default=None)
+
+    # -- how it decides ------------------------------------------------------------------------------------------------
+
+    def _judge_all(self, now: float) -> dict[Ref, Verdict]:
+        registered = {ref for ref, history in self.histories.items() if history.beat and history.beat.registered}
+        verdicts: dict[Ref, Verdict] = {}
+        for ref, worker in self.workers.items():
+            siblings = bool(registered - {ref}) if len(registered) < 3 else True
+            seen = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
+            verdict = judge(seen, self.policy)
+            if verdict is not None:
+                verdicts[ref] = verdict
+        return verdicts
+
+    def _follow_brake(self, verdicts: Iterable[Verdict], now: float) -> None:
+        pairs = ((worker, self.histories[ref]) for ref, worker in self.workers.items())
+        found = None if self.stopping else brake.find(pairs, verdicts, now)
+        change = self.brake.update(found, now)
+        if change is not None:
+            self._changes.append(change)
+
+    def _act_on(self, ref: Ref, verdict: Verdict, now: float) -> None:
+        worker = self.workers[ref]
+        if verdict.urgency is Urgency.KILL:
+            if worker.phase is not Phase.KILLING:
+                self._step(worker, Judged(verdict, self._calls_of(ref)), now)
+                self._fail(worker, now, verdict.reason)
+            return
+        self._warn_once(worker, verdict, now)
+        if not worker.seated or self.stopping or self.brake.hold is not None:
+            return
+        if admit(self.workers.values(), self.policy):
+            self._step(worker, Judged(verdict, self._calls_of(ref)), now)
+            self._fail(worker, now, verdict.reason)
+
+    def _warn_once(self, worker: Worker, verdict: Verdict, now: float) -> None:
+        key = (worker.ref, verdict.reason)
+        if key not in self._warned and worker.phase in (Phase.STARTING, Phase.READY):
+            self._warned.add(key)
+            fields = {"reason": verdict.reason.value, **verdict.fields()}
+            self._tell(events.LIMIT_WARNED, now, worker, "warning", **fields)
+
+    def _pass_time(self, worker: Worker, now: float) -> None:
+        history = self.histories[worker.ref]
+        silence = now - history.loop_at if history.loop_at is not None else 0.0
+        if history.beat is None and not self.policy.beats_required:
+            silence = 0.0
+        passed = Passed(silence, self._relieved(worker), len(history.calls()))
+        self._step(worker, passed, now)
+        worker = self.workers[worker.ref]
+        slot = self.slots.get(worker.ref.slot)
+        stretch = now - worker.ready_at if worker.ready_at is not None else 0.0
+        if slot and slot.streak and worker.seated and stretch >= self.policy.restart.healthy_after:
+            self.slots[slot.index] = slots.healthy(slot)
+
+    def _relieved(self, worker: Worker) -> bool:
+        return any(
+            other.serving and other.leaving is None and other.ref.generation > worker.ref.generation
+            for other in self._in_slot(worker.ref.slot)
+        )
+
+    def _in_slot(self, index: int) -> list[Worker]:
+        return [worker for ref, worker in self.workers.items() if ref.slot == index]
+
+    def _calls_of(self, ref: Ref) -> int:
+        return len(self.histories[ref].calls())
+
+    def _step(self, worker: Worker, event: Event, now: float) -> None:
+        taken = step(worker, event, now, self.policy)
+        if taken.worker is worker and not taken.actions:
+            return
+        if taken.worker.phase is not worker.phase or taken.worker.leaving is not worker.leaving:
+            self._reseat = True
+        if taken.worker.phase is Phase.READY and not self._ever_ready:
+            self._ever_ready = True
+            self._unstartable.clear()
+        self.workers[worker.ref] = taken.worker
+        self._actions += taken.actions
+        self._changes += taken.changes
+
+    def _fail(self, worker: Worker, now: float, reason: Reason = Reason.CRASH) -> None:
+        """Count a failure against the slot, when the worker leaves service and not when it exits."""
+        slot = self.slots.get(worker.ref.slot)
+        if slot is None or reason in NOT_A_FAILURE or self.stopping:
+            return
+        slot = self.slots[slot.index] = slots.failed(slot, now, worker.roll, self.policy.restart)
+        self.restarts[reason] = self.restarts.get(reason, 0) + 1
+        if slot.retry_at is None:
+            return
+        event = events.SLOT_PARKED if slot.parked else events.SLOT_BACKOFF
+        fields = {"slot": slot.index, "retry_in": round(slot.retry_at - now, 3), "failures": slot.streak}
+        level = "error" if slot.parked else "warning"
+        self._changes.append(Change(event, now, level=level, fields={**fields, "reason": reason.value}))
+
+    def _note_config_error(self, worker: Worker, ended: Exit, history: History) -> None:
+        """When every slot's worker says at boot that it can never work, the daemon ends with its words."""
+        if self._ever_ready or ended.code != CONFIG_ERROR:
+            self._unstartable.clear()
+            return
+        failure = history.beat.failure if history.beat is not None else None
+        self._unstartable[worker.ref.slot] = failure.message if failure else "the worker exited with code 78"
+        if len(self._unstartable) == len(self.slots):
+            self._actions.append(GiveUp(CONFIG_ERROR, self._unstartable[worker.ref.slot]))
+
+    def _count_lost(self, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
+        if verdict is Death.KILLED:
+            self.counts.cut_by_us += len(calls)
+        elif verdict is not Death.ASKED:
+            self.counts.lost += len(calls)
+        else:
+            self.counts.ended += len(calls)
+        if verdict is not Death.ASKED:
+            self._changes += lost(calls, worker.ref, worker.pid, now, verdict.value)
+
+    # -- seats ---------------------------------------------------------------------------------------------------------
+
+    def _effects(self, now: float) -> Effects:
+        if self._reseat:
+            self._reseat = False
+            self._relieve(now)
+            if not self.stopping:
+                self._fill(now)
+        effects = Effects(tuple(self._actions), tuple(self._changes))
+        self._actions.clear()
+        self._changes.clear()
+        return effects
+
+    def _relieve(self, now: float) -> None:
+        """Tell every leaving worker whose replacement is ready to finish."""
+        for worker in list(self.workers.values()):
+            soft = worker.leaving is not None and worker.phase in (Phase.STARTING, Phase.READY)
+            if soft and worker.leaving is not None and self._relieved(worker):
+                self._step(worker, Relieved(worker.leaving, self._calls_of(worker.ref)), now)
+
+    def _fill(self, now: float) -> None:
+        """Start a worker for every seat that is free and due."""
+        taken = {worker.ref.slot for worker in self.workers.values() if worker.seated}
+        starting = sum(worker.phase is Phase.STARTING for worker in self.workers.values())
+        for index, slot in self.slots.items():
+            if index in taken or slot.emptied or (slot.retry_at is not None and now < slot.retry_at):
+                continue
+            if index in self._unstartable or (slot.generation == 0 and self._staggered(starting, now)):
+                continue
+            self._spawn(slot, now)
+            starting += 1
+
+    def _staggered(self, starting: int, now: float) -> bool:
+        """When the pool is filled, only so many start side by side; but a slow one holds the next up only so long."""
+        return starting >= self.policy.max_starting and now - self._last_start < START_STAGGER
+
+    def _spawn(self, slot: slots.Slot, now: float) -> None:
+        if slot.parked:
+            fields = {"slot": slot.index, "failures": slot.streak}
+            self._changes.append(Change(events.SLOT_RETRIED, now, fields=fields))
+        ref = slot.next_ref()
+        self.slots[slot.index] = replace(slots.filled(slot), restarts=slot.restarts + (slot.generation > 0))
+        self.workers[ref] = Worker(ref, spawned_at=now)
+        self.histories[ref] = History(born=now)
+        self._last_start = now
+        self._actions.append(Spawn(ref))
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: str, now: float, worker: Worker, level: str = "info", **fields: object) -> None:
+        self._changes.append(Change(event, now, worker.ref, worker.pid, level, fields))
+
+    def _tell_exit(self, worker: Worker, history: History, ended: Exit, now: float, calls: tuple[Call, ...]) -> None:
+        last = death.describe(worker, ended, now, len(calls))
+        fields: dict[str, object] = {
+            "verdict": last.verdict.value,
+            "code": ended.code,
+            "signal": death.signal_name(ended.signal),
+            "reason": last.reason.value if last.reason is not None else None,
+            "uptime": round(now - worker.spawned_at, 3),
+            "calls": len(calls),
+        }
+        failure = history.beat.failure if history.beat is not None else None
+        if failure is not None:
+            fields["detail"] = failure.message
+        self._tell(events.WORKER_EXITED, now, worker, "info" if last.verdict is Death.ASKED else "error", **fields)

@@ -1,0 +1,27 @@
+"""Rules about errors that a worker counted itself: in its calls, and in starting its job processes."""
+
+from __future__ import annotations
+
+from ..history import Observation
+from ..model import Reason, Urgency, Verdict
+from ..policy import Policy
+
+STORM_MAX = 10
+"""Job processes that failed to start within a minute. LiveKit starts them again at once, for ever: both cores
+were busy for minutes with thirty such processes (measured)."""
+
+
+def too_many(seen: Observation, policy: Policy) -> Verdict | None:
+    """More than `max_errors` within `error_window` (the guide: more than 10)."""
+    limit = policy.limits.max_errors
+    if seen.errors <= limit:
+        return None
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(seen.errors_by.items()))
+    return Verdict(Reason.ERRORS, Urgency.DRAIN, seen.errors, limit, kinds)
+
+
+def job_storm(seen: Observation, policy: Policy) -> Verdict | None:
+    """Job processes die as they start, again and again."""
+    if seen.jobs_storm <= STORM_MAX:
+        return None
+    return Verdict(Reason.STORM, Urgency.DRAIN, seen.jobs_storm, STORM_MAX, "job processes that failed to start")

@@ -1,0 +1,41 @@
+"""Rules about a worker that is not heard: hung, never heard at all, or not understood."""
+
+from __future__ import annotations
+
+from ..history import Observation
+from ..model import Phase, Reason, Urgency, Verdict
+from ..policy import Policy
+
+LOOP_BLOCKED = "its event loop is blocked; its heartbeat thread still runs"
+STOPPED = "the whole process is silent"
+
+
+def hung(seen: Observation, policy: Policy) -> Verdict | None:
+    """The worker's own loop was heard before and is silent for `hung_after` seconds."""
+    limit = policy.limits.hung_after
+    if not seen.beaten or seen.silence < limit:
+        return None
+    return Verdict(Reason.HUNG, Urgency.KILL, seen.silence, limit, how(seen, policy))
+
+
+def how(seen: Observation, policy: Policy) -> str:
+    """Tell a blocked loop from a stopped process by the beats of the worker's thread."""
+    if seen.thread_silence is None:
+        return ""
+    return LOOP_BLOCKED if seen.thread_silence < policy.limits.suspect_after else STOPPED
+
+
+def never_heard(seen: Observation, policy: Policy) -> Verdict | None:
+    """A worker whose beats are required sent none for `start_timeout` seconds after its start."""
+    limit = policy.pool.start_timeout
+    if seen.beaten or not policy.beats_required or seen.phase is not Phase.STARTING or seen.silence < limit:
+        return None
+    return Verdict(Reason.START, Urgency.KILL, seen.silence, limit, "no heartbeat since its start")
+
+
+def broken(seen: Observation, policy: Policy) -> Verdict | None:
+    """Too many unreadable heartbeats in a row. Its calls are unknown, so it is drained, not killed."""
+    limit = policy.limits.beats_rejected_max
+    if seen.rejected < limit:
+        return None
+    return Verdict(Reason.BROKEN, Urgency.DRAIN, seen.rejected, limit, "unreadable heartbeats in a row")
