@@ -1,0 +1,254 @@
+"""The daemon: puts the pool, the engine, the log and the control socket together, and lives until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import psutil
+
+from mindbot_config.credentials import Credentials, secret_values
+from mindbot_config.paths import Paths, resolve
+from mindbot_config.sources import Loaded
+
+from . import directory, mode
+from .core import events
+from .core.model import Change, Phase
+from .core.policy import Policy
+from .core.pool import Pool
+from .errors import OK, Refused
+from .mode import Mode
+from .ops.control import Pages, Server, bind_tcp, bind_unix, control_app, http_app
+from .ops.logs import Logs, utc_now
+from .ops.notify import Systemd
+from .ops.redact import Redactor
+from .ops.sink import Sink
+from .ops.view import Json, View
+from .runtime import linux
+from .runtime.engine import Engine, Launch
+from .runtime.local import LocalServices
+
+NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
+"""What systemd told the daemon, and nobody else."""
+EXTENSION = 30.0
+"""Seconds of stopping time asked of systemd at once, while calls last."""
+HEARTBEAT = 1.0
+"""Seconds between two looks at the state for systemd's sake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says beside the settings."""
+
+    local: bool = False
+
+
+class Daemon:
+    """One run of the daemon. `prepare` fails before anything is started; `run` returns the exit code."""
+
+    def __init__(self, loaded: Loaded, options: Options) -> None:
+        self._settings, self._environ = loaded.settings, loaded.environ
+        self._http_is_default = loaded.sources["http.listen"] == "default"
+        credentials = Credentials.from_environ(loaded.environ)
+        self._server = mode.find_server(loaded.environ)
+        self._mode = mode.choose(self._settings, credentials, local=options.local, server=self._server)
+        self._paths: Paths = resolve(self._settings, loaded.environ, os.geteuid())
+        self._lock = directory.claim(self._paths.runtime_dir)
+        self._control = bind_unix(self._paths.socket)
+        self._http, self._http_problem = self._bind_http()
+        self._systemd = Systemd(loaded.environ)
+        self._signals: asyncio.Queue[int] = asyncio.Queue()
+        self._was_ready = False
+        log = self._settings.log
+        redactor = Redactor(secret_values(loaded.environ))
+        self._sink = Sink(1, log.file)
+        self._logs = Logs(self._sink, level=log.level, style=log.format, redactor=redactor, now=utc_now)
+
+    def _bind_http(self) -> tuple[socket.socket | None, str]:
+        """A taken port refuses the start only where the operator chose it: calls matter more than a page."""
+        address = self._settings.http.address
+        if address is None:
+            return None, ""
+        try:
+            return bind_tcp(*address), ""
+        except Refused as exc:
+            if not self._http_is_default:
+                raise
+            return None, str(exc)
+
+    async def run(self) -> int:
+        self._started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        linux.become_subreaper()
+        self._note_start()
+        children: set[int] = set()
+        services = LocalServices(
+            self._server if self._mode is Mode.LOCAL_LIVEKIT else None, self._clean(), self._write_local, children
+        )
+        extra: dict[str, str] = {}
+        if self._mode.local:
+            addresses = await services.start()
+            extra = {**addresses.environ(), **mode.worker_overrides(self._mode, self._settings)}
+            self._logs.note(
+                events.LOCAL_READY, mode=self._mode.value, detail=mode.explain(self._mode, addresses.livekit_url)
+            )
+        self._engine = self._make_engine(extra)
+        self._engine.other_children = children
+        servers = await self._serve()
+        self._engine.start()
+        try:
+            return await self._live()
+        finally:
+            await self._engine.close()
+            await services.close()
+            for server in servers:
+                await server.close()
+            self._paths.socket.unlink(missing_ok=True)
+            self._logs.note(events.SUPERVISOR_STOPPED, uptime=round(time.monotonic() - self._started, 3))
+            self._sink.close()
+            os.close(self._lock)
+
+    def _make_engine(self, extra: Mapping[str, str]) -> Engine:
+        settings = self._settings
+        policy = Policy.of(
+            settings.pool,
+            settings.limits,
+            settings.restart,
+            host_mb=psutil.virtual_memory().total / 1024 / 1024,
+            cores=len(os.sched_getaffinity(0)),
+            beats_required=settings.heartbeat_required,
+            ready_after=settings.worker.ready_after,
+        )
+        environ = {**self._clean(), **extra}
+        launch = Launch(mode.worker_command(settings), environ, str(self._paths.runtime_dir))
+        pool = Pool(policy, time.monotonic())
+        return Engine(pool, launch, tell=self._tell, write_output=self._logs.output)
+
+    def _clean(self) -> dict[str, str]:
+        return {name: value for name, value in self._environ.items() if name not in NOT_FOR_WORKERS}
+
+    async def _serve(self) -> list[Server]:
+        pages = Pages(self._status, self._unready)
+        servers = [Server(control_app(pages, {"stop": self._stop_command}), self._control)]
+        if self._http is not None:
+            servers.append(Server(http_app(pages), self._http))
+            host, port = self._http.getsockname()[:2]
+            self._logs.note(events.HTTP_LISTENING, address=f"{host}:{port}")
+        elif self._http_problem:
+            self._logs.note(events.HTTP_UNAVAILABLE, "warning", detail=self._http_problem)
+        for server in servers:
+            await server.start()
+        return servers
+
+    # -- living --------------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> int:
+        """Until the pool has ended: serve signals, and keep systemd informed."""
+        ended = asyncio.create_task(self._engine.ended.wait())
+        interval = min(HEARTBEAT, (self._systemd.watchdog or HEARTBEAT * 2) / 2)
+        while not ended.done():
+            asked = asyncio.create_task(self._signals.get())
+            done, _ = await asyncio.wait({ended, asked}, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
+            if asked in done:
+                self._signal(asked.result())
+            asked.cancel()
+            self._inform_systemd()
+        gave_up = self._engine.gave_up
+        if gave_up is None:
+            return OK
+        self._logs.note(events.SUPERVISOR_FAILED, "critical", detail=gave_up.message, code=gave_up.code)
+        sys.stderr.write(f"mindbot-supervisor: error: {gave_up.message}\n")
+        return gave_up.code
+
+    def _signal(self, number: int) -> None:
+        match number:
+            case signal.SIGTERM | signal.SIGINT:
+                self._stop(now=self._engine.pool.stopping, why=signal.Signals(number).name)
+            case signal.SIGUSR1:
+                self._logs.note(events.SUPERVISOR_STATUS, **self._status())
+            case _:
+                name = signal.Signals(number).name
+                self._logs.note(events.SIGNAL_IGNORED, "warning", signal=name, detail="reload is not available yet")
+
+    def _stop(self, *, now: bool, why: str) -> None:
+        pool = self._engine.pool
+        fields: dict[str, object] = {"reason": why, "now": now, "calls": pool.active_calls}
+        self._logs.note(events.SUPERVISOR_STOPPING, "warning" if now else "info", **fields)
+        self._systemd.stopping()
+        if now:
+            self._engine.stop_now()
+        else:
+            self._engine.stop()
+
+    async def _stop_command(self, fields: Mapping[str, object]) -> Json:
+        self._stop(now=bool(fields.get("now")), why="command")
+        return {"stopping": True, "pid": os.getpid(), "calls": self._engine.pool.active_calls}
+
+    def _inform_systemd(self) -> None:
+        self._systemd.alive()
+        pool = self._engine.pool
+        if pool.stopping:
+            self._systemd.extend(EXTENSION)
+        ready, calls = pool.ready, pool.active_calls
+        self._systemd.status(f"{ready} of {len(pool.slots)} workers ready, {calls} calls")
+
+    def _tell(self, change: Change) -> None:
+        self._logs.change(change)
+        if change.event == events.WORKER_READY and not self._was_ready:
+            self._was_ready = True
+            took = round(time.monotonic() - self._started, 3)
+            self._logs.note(events.SUPERVISOR_READY, after=took)
+            self._systemd.ready()
+
+    def _note_start(self) -> None:
+        pool = self._settings.pool
+        self._logs.note(
+            events.SUPERVISOR_STARTED,
+            pid=os.getpid(),
+            version=version("mindbot-supervisor"),
+            workers=pool.workers,
+            runs=pool.command.split()[0] if pool.command else pool.agent,
+            mode=self._mode.value,
+            socket=str(self._paths.socket),
+        )
+
+    def _write_local(self, level: str, text: str) -> None:
+        self._logs.note(events.LOCAL_OUTPUT, level, text=text)
+
+    # -- what it tells -------------------------------------------------------------------------------------------------
+
+    def _status(self) -> Json:
+        view = View(version("mindbot-supervisor"), os.getpid(), self._mode.value, self._started)
+        return view.status(self._engine.pool, time.monotonic(), time.time())
+
+    def _unready(self) -> str | None:
+        """Why no caller could be served now, or None."""
+        pool = self._engine.pool
+        if pool.stopping:
+            return "the pool is stopping"
+        ready = [worker for worker in pool.workers.values() if worker.phase is Phase.READY]
+        if not ready:
+            return pool.brake.hold.detail if pool.brake.hold else "no worker is ready"
+        if all(worker.registered is False for worker in ready):
+            return pool.brake.hold.detail if pool.brake.hold else "no worker is registered with LiveKit"
+        return None
+
+
+def run(loaded: Loaded, options: Options) -> int:
+    """Run the daemon to its end; the exit code. Raises ConfigError or SupervisorError before anything is started."""
+    import uvloop
+
+    daemon = Daemon(loaded, options)
+    with contextlib.suppress(KeyboardInterrupt):
+        return uvloop.run(daemon.run())
+    return OK

@@ -1,0 +1,81 @@
+"""`status`: the pool at a glance."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from mindbot_supervisor import client
+
+from .common import Subparsers, add_command, socket_path
+
+COLUMNS = (
+    ("WORKER", "worker"),
+    ("PHASE", "phase"),
+    ("PID", "pid"),
+    ("CALLS", "calls"),
+    ("ERRORS", "errors_in_window"),
+    ("LAG ms", "lag_ms"),
+    ("PSS MB", "pss_mb"),
+    ("CPU %", "cpu_percent"),
+    ("UP", "uptime"),
+    ("RESTARTS", "restarts"),
+    ("NOTE", "note"),
+)
+
+
+def add(commands: Subparsers) -> None:
+    parser = add_command(commands, "status", "The pool at a glance.", status)
+    parser.add_argument("--json", action="store_true", help="the whole status as JSON")
+
+
+def status(options: argparse.Namespace) -> int:
+    answer = client.ask(socket_path(options), "GET", "/status")
+    print(json.dumps(answer) if options.json else render(answer))
+    return 0
+
+
+def render(answer: dict[str, Any]) -> str:
+    """The status as a table for people."""
+    daemon, calls = answer["supervisor"], answer["calls"]
+    ready = sum(row["phase"] == "ready" for row in answer["workers"])
+    held = f", held: {daemon['held']}" if daemon["held"] else ""
+    lines = [
+        f"{ready} of {daemon['workers_wanted']} workers ready, up {_time(daemon['uptime'])}, {daemon['mode']}{held}",
+        f"calls: {calls['active']} active, {calls['ended']} ended, {calls['lost']} lost, {calls['cut_by_us']} cut",
+    ]
+    rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any], key: str) -> str:
+    if key == "note":
+        return _note(row)
+    value = row[key]
+    if value is None:
+        return "-"
+    if key == "calls":
+        return str(len(value))
+    if key == "uptime":
+        return _time(value)
+    return str(value)
+
+
+def _note(row: dict[str, Any]) -> str:
+    """What an operator would ask about this row first."""
+    if row["phase"] in ("parked", "backoff"):
+        return f"next try in {row['retry_in']:.0f} s"
+    if row["leaving"]:
+        return f"leaving: {row['leaving']}"
+    if row["suspect"]:
+        return "suspect: no heartbeat"
+    return row["problem"] or ("not registered" if row["registered"] is False else "")
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

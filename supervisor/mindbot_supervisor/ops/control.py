@@ -1,0 +1,144 @@
+"""The control socket and the read-only HTTP endpoint. Both serve the same few pages; only the socket takes commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from mindbot_supervisor.errors import Refused
+
+from .view import Json
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Command = Callable[[Mapping[str, object]], Awaitable[Json]]
+"""Takes the request's fields, returns the answer's; raises SupervisorError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the daemon answers: `status` as JSON, `unready` with the reason, or None when a worker is ready."""
+
+    status: Callable[[], Json]
+    unready: Callable[[], str | None]
+
+
+def http_app(pages: Pages) -> web.Application:
+    """The read-only pages."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        why = pages.unready()
+        return web.Response(text="ready\n" if why is None else f"{why}\n", status=200 if why is None else 503)
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(pages.status())
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/status", status)])
+    return app
+
+
+def control_app(pages: Pages, commands: Mapping[str, Command]) -> web.Application:
+    """The same pages, and `POST /NAME` for each command; only for our own user and root."""
+    app = http_app(pages)
+    app.middlewares.append(_peers_only)
+    for name, command in commands.items():
+        app.router.add_post(f"/{name}", _serve(command))
+    return app
+
+
+def _serve(command: Command) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            fields = await request.json() if request.can_read_body else {}
+            if not isinstance(fields, dict):
+                raise Refused("the request is not a JSON object")
+            return web.json_response(await command(fields))
+        except ValueError:
+            return web.json_response({"error": "the request is not JSON"}, status=400)
+        except Refused as exc:
+            return web.json_response({"error": str(exc)}, status=409)
+
+    return handle
+
+
+@web.middleware
+async def _peers_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    peer = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if peer is None or peer_uid(peer) not in (0, os.geteuid()):
+        return web.json_response({"error": "only the daemon's own user and root may use this socket"}, status=403)
+    return await handler(request)
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """The user at the other end of a Unix socket."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening socket at `path`, mode 0600. Takes over a dead daemon's; raises Refused for a living one's."""
+    if path.exists() or path.is_symlink():
+        if _answers(path):
+            raise Refused(f"a daemon is already running at {path}; stop it first, or use another --socket")
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)  # never for a moment open to others
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise Refused(f"cannot listen at {path}: {exc.strerror}") from exc
+    finally:
+        os.umask(old)
+    listener.listen(64)
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket for the read-only pages. Raises Refused with the address and what is wrong with it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise Refused(f"cannot listen on {host}:{port} for HTTP: {exc.strerror}") from exc
+    listener.listen(64)
+    return listener
+
+
+class Server:
+    """An application served on a socket that is already bound."""
+
+    def __init__(self, app: web.Application, listener: socket.socket) -> None:
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._listener = listener
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener, shutdown_timeout=1.0).start()
+
+    async def close(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._runner.cleanup()

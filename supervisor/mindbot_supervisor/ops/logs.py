@@ -1,0 +1,93 @@
+"""The log: one JSON object a line (or one readable line on a terminal), made by structlog from changes and fields."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.model import Change, Ref
+
+from .redact import Redactor
+from .sink import Sink
+
+LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
+_FIRST = ("timestamp", "level", "event", "host", "worker", "slot", "pid", "reason")
+_DROPPABLE = frozenset({events.WORKER_LOG, events.WORKER_OUTPUT})
+
+Record = MutableMapping[str, Any]
+
+
+class Logs:
+    """Writes records. `note` is for the daemon's own events, `change` for the core's, `output` for the workers'."""
+
+    def __init__(self, sink: Sink, *, level: str, style: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
+        self._sink, self._redact, self._now = sink, redactor, now
+        self._threshold = LEVELS[level]
+        self._host = platform.node()
+        render = _console() if style == "console" else _json
+        self._log = structlog.wrap_logger(
+            self,  # our own `msg` takes the finished line
+            processors=[self._stamp, _order, render],
+            wrapper_class=structlog.BoundLoggerBase,
+            cache_logger_on_first_use=True,
+        )
+
+    def note(self, event: str, level: str = "info", /, **fields: object) -> None:
+        self._write(level, event, fields)
+
+    def change(self, change: Change) -> None:
+        who: dict[str, object] = {}
+        if change.worker is not None:
+            who = {"worker": str(change.worker), "slot": change.worker.slot}
+        if change.pid is not None:
+            who["pid"] = change.pid
+        self._write(change.level, change.event, {**who, **change.fields})
+
+    def output(self, ref: Ref, pid: int, level: str, event: str, fields: Mapping[str, object]) -> None:
+        who = {"worker": str(ref), "slot": ref.slot, "pid": pid}
+        self._write(level, event, {**fields, **who}, droppable=event in _DROPPABLE)
+
+    def _write(self, level: str, event: str, fields: Mapping[str, object], *, droppable: bool = False) -> None:
+        if LEVELS.get(level, logging.INFO) < self._threshold:
+            return
+        args, kwargs = self._log._process_event(level, event, dict(fields))
+        line = self._redact(str(args[0] if args else kwargs["event"]))
+        self._sink.put(line.encode(errors="replace") + b"\n", droppable=droppable)
+
+    def _stamp(self, _: object, level: str, record: Record) -> Record:
+        record["timestamp"] = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record["level"] = level
+        record["host"] = self._host
+        return record
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _order(_: object, __: str, record: Record) -> Record:
+    """What a reader looks for first comes first; what is not known is left out."""
+    ordered = {key: record[key] for key in _FIRST if record.get(key) is not None}
+    ordered |= {key: value for key, value in record.items() if key not in ordered and value is not None}
+    return ordered
+
+
+def _json(_: object, __: str, record: Record) -> str:
+    return json.dumps(record, separators=(", ", ": "), default=str, ensure_ascii=False)
+
+
+def _console() -> Callable[[object, str, Record], str]:
+    render = structlog.dev.ConsoleRenderer(colors=True, sort_keys=False)
+
+    def readable(logger: object, level: str, record: Record) -> str:
+        record.pop("host", None)
+        return render(logger, level, record)
+
+    return readable

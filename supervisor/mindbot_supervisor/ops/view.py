@@ -1,0 +1,146 @@
+"""The pool as operators see it: the shape of `status --json` and `GET /status` (the public contract)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mindbot_supervisor.core.history import History
+from mindbot_supervisor.core.model import LastExit, Worker
+from mindbot_supervisor.core.pool import Pool
+from mindbot_supervisor.core.slots import Slot
+from mindbot_worker.wire import Call
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What does not change while the daemon runs, for `status`. `started` is on the pool's monotonic clock."""
+
+    version: str
+    pid: int
+    mode: str
+    started: float
+
+    def status(self, pool: Pool, now: float, wall: float) -> Json:
+        """The whole status. `now` is the pool's clock, `wall` the same moment in Unix time."""
+        clock = _Clock(now, wall)
+        workers = [_worker(worker, pool, clock) for worker in sorted(pool.workers.values(), key=lambda each: each.ref)]
+        occupied = {worker.ref.slot for worker in pool.workers.values() if worker.seated}
+        waiting = [
+            _waiting(slot, clock) for slot in pool.slots.values() if slot.index not in occupied and slot.retry_at
+        ]
+        return {
+            "supervisor": {
+                "version": self.version,
+                "pid": self.pid,
+                "uptime": round(now - self.started, 3),
+                "workers_wanted": len(pool.slots),
+                "held": pool.brake.hold.reason.value if pool.brake.hold else None,
+                "mode": self.mode,
+            },
+            "workers": sorted(workers + waiting, key=lambda row: int(row["slot"])),
+            "calls": {
+                "active": pool.active_calls,
+                "ended": pool.counts.ended,
+                "lost": pool.counts.lost,
+                "recovered": pool.counts.recovered,
+                "migrated": pool.counts.migrated,
+                "cut_by_us": pool.counts.cut_by_us,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    now: float
+    wall: float
+
+    def iso(self, at: float) -> str:
+        """A moment of the monotonic clock as UTC."""
+        moment = datetime.fromtimestamp(self.wall + at - self.now, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
+    history, slot = pool.histories[worker.ref], pool.slots[worker.ref.slot]
+    beat, sample = history.beat, history.sample
+    errors, by = history.errors_within(pool.policy.limits.error_window, clock.now)
+    return {
+        "worker": str(worker.ref),
+        "slot": worker.ref.slot,
+        "pid": worker.pid,
+        "phase": worker.phase.value,
+        "suspect": worker.suspect,
+        "leaving": worker.leaving.reason.value if worker.leaving else None,
+        "registered": beat.registered if beat else None,
+        "problem": beat.problem or None if beat else None,
+        "calls": [_call(call, history, clock) for call in history.calls()],
+        "errors_in_window": errors,
+        "errors_by": dict(by),
+        "idle": beat.idle if beat else None,
+        "lag_ms": beat.lag_ms if beat else None,
+        "load": beat.load if beat else None,
+        "pss_mb": round(sample.pss_mb, 1) if sample else None,
+        "rss_mb": round(sample.rss_mb, 1) if sample else None,
+        "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
+        "processes": sample.processes if sample else None,
+        "uptime": round(clock.now - worker.spawned_at, 3),
+        **_slot(slot, clock),
+    }
+
+
+def _waiting(slot: Slot, clock: _Clock) -> Json:
+    """A seat that is empty until its next attempt is due."""
+    nothing = dict.fromkeys(
+        ("pid", "leaving", "registered", "problem", "idle", "lag_ms", "load", "pss_mb", "rss_mb", "cpu_percent")
+    )
+    return {
+        "worker": str(slot.next_ref()),
+        "slot": slot.index,
+        "phase": "parked" if slot.parked else "backoff",
+        "suspect": False,
+        **nothing,
+        "calls": [],
+        "errors_in_window": 0,
+        "errors_by": {},
+        "processes": 0,
+        "uptime": 0.0,
+        **_slot(slot, clock),
+    }
+
+
+def _slot(slot: Slot, clock: _Clock) -> Json:
+    return {
+        "restarts": slot.restarts,
+        "parked_until": clock.iso(slot.retry_at) if slot.parked and slot.retry_at else None,
+        "retry_in": round(max(slot.retry_at - clock.now, 0.0), 3) if slot.retry_at else None,
+        "leak": None,
+        "last_exit": _last_exit(slot.last_exit, clock) if slot.last_exit else None,
+    }
+
+
+def _call(call: Call, history: History, clock: _Clock) -> Json:
+    since_beat = clock.now - history.loop_at if history.loop_at is not None else 0.0
+    return {
+        "room": call.room,
+        "job": call.job,
+        "identity": call.identity,
+        "pid": call.pid,
+        "started": call.started,
+        "idle": round(call.idle + since_beat, 2),
+        "state": call.state,
+    }
+
+
+def _last_exit(last: LastExit, clock: _Clock) -> Json:
+    return {
+        "verdict": last.verdict.value,
+        "code": last.code,
+        "signal": last.signal,
+        "reason": last.reason.value if last.reason else None,
+        "calls": last.calls,
+        "at": clock.iso(last.at),
+    }

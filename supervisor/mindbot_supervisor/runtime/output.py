@@ -1,0 +1,114 @@
+"""What a worker writes to stdout and stderr, as log records: JSON lines mapped, stray text wrapped, floods counted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mindbot_supervisor.core import events
+
+from .lines import Lines
+
+LINE_MAX = 16 * 1024
+"""Bytes of a line that are kept."""
+RATE, BURST = 500.0, 2000.0
+"""Lines per second that one worker may log, and how many at once. More are counted and dropped."""
+STACK_LINES = 400
+
+_STACK = re.compile(r'^(Current thread 0x|Thread 0x|Stack \(most recent call first\)|  File "|  <|  \.\.\.)')
+_OWN = frozenset({"timestamp", "host", "worker", "slot", "pid"})
+_LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
+
+Write = Callable[[str, str, Mapping[str, object]], None]
+"""Takes level, event and fields."""
+
+
+@dataclass(slots=True)
+class Output:
+    """Turns one worker's bytes into records. `write` must not block."""
+
+    write: Write
+    _lines: Lines = field(default_factory=lambda: Lines(LINE_MAX))
+    _allowance: float = BURST
+    _filled_at: float = 0.0
+    _dropped: int = 0
+    _stack: list[str] | None = None
+
+    def feed(self, data: bytes, now: float) -> None:
+        for line in self._lines.feed(data):
+            self._line(line, now)
+
+    def close(self, now: float) -> None:
+        rest = self._lines.rest()
+        if rest:
+            self._line(rest, now)
+        self._tell_dropped()
+
+    @property
+    def dumping(self) -> bool:
+        """Between `begin_stack` and `end_stack`."""
+        return self._stack is not None
+
+    def begin_stack(self) -> None:
+        """From now on lines that look like faulthandler's are kept for `end_stack` instead of logged."""
+        if self._stack is None:
+            self._stack = []
+
+    def end_stack(self) -> str | None:
+        """The stacks that came since `begin_stack`, or None if none did."""
+        stack, self._stack = self._stack, None
+        return "\n".join(stack) if stack else None
+
+    def _line(self, line: bytes, now: float) -> None:
+        text = line.decode(errors="replace").rstrip("\r")
+        if self._stack is not None and _STACK.match(text):
+            if len(self._stack) < STACK_LINES:
+                self._stack.append(text)
+            return
+        if not text.strip():
+            return
+        if not self._may_log(now):
+            self._dropped += 1
+            return
+        self._tell_dropped()
+        record = _parse(text)
+        if record is None:
+            self.write("info", events.WORKER_OUTPUT, {"text": text})
+        else:
+            self.write(*record)
+
+    def _may_log(self, now: float) -> bool:
+        """A bucket of BURST lines that fills at RATE."""
+        self._allowance = min(BURST, self._allowance + (now - self._filled_at) * RATE)
+        self._filled_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            self.write("warning", events.OUTPUT_DROPPED, {"lines": self._dropped})
+            self._dropped = 0
+
+
+def _parse(text: str) -> tuple[str, str, Mapping[str, object]] | None:
+    """A worker's own JSON record, or None for any other text. Who the worker is, is not for itself to say."""
+    if not text.startswith("{"):
+        return None
+    try:
+        record = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    event = record.pop("event", None)
+    level = str(record.pop("level", "info")).lower()
+    fields: dict[str, object] = {key: value for key, value in record.items() if key not in _OWN}
+    if "pid" in record:
+        fields["process"] = record["pid"]
+    if not isinstance(event, str) or not event:
+        event = events.WORKER_LOG
+    return (level if level in _LEVELS else "info"), event, fields

@@ -1,0 +1,93 @@
+"""Samples every worker's tree in a thread of its own: one pass over /proc for all of them.
+
+Reading PSS makes the kernel walk a process's page tables, so it is done where it can matter: when the cheap RSS, which
+is never less, is above the soft limit, and for everybody once in a while.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mindbot_supervisor.core.model import Ref, Sample
+
+from . import memory, proctable
+from .family import Family
+from .proctable import TICKS, Proc
+
+FULL_EVERY = 10.0
+"""Seconds between two full readings of a tree that is far from its limit."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What one round found."""
+
+    samples: dict[Ref, Sample]
+    table: Mapping[int, Proc]
+    cost: float
+    """Seconds of CPU that the round took."""
+
+
+@dataclass(slots=True)
+class _Known:
+    cpu_ticks: int
+    at: float
+    full_at: float
+    pss: float
+    uss: float
+
+
+@dataclass(slots=True)
+class Sampler:
+    """`deliver` is called in the sampler's thread with each `Look`."""
+
+    family: Family
+    lock: threading.Lock
+    interval: float
+    soft_mb: float
+    deliver: Callable[[Look], None]
+    _known: dict[Ref, _Known] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.interval):
+            self.deliver(self.look(time.monotonic()))
+
+    def look(self, now: float) -> Look:
+        """One round over all workers."""
+        began = time.thread_time()
+        table = proctable.read_all()
+        with self.lock:
+            trees = self.family.sort(table)
+        samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
+        self._known = {ref: known for ref, known in self._known.items() if ref in trees}
+        return Look(samples, table, time.thread_time() - began)
+
+    def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
+        known = self._known.get(ref)
+        rss = memory.resident(tree)
+        if known is None or rss > self.soft_mb or now - known.full_at >= FULL_EVERY:
+            pss, uss, rss = memory.footprint(tree)
+            full_at = now
+        else:
+            pss, uss, full_at = known.pss, known.uss, known.full_at
+        ticks = sum(proc.cpu_ticks for proc in tree)
+        percent = 0.0
+        if known is not None and now > known.at:
+            # Members that ended take their ticks with them; that is no negative work.
+            percent = max(0.0, (ticks - known.cpu_ticks) / TICKS / (now - known.at) * 100)
+        self._known[ref] = _Known(ticks, now, full_at, pss, uss)
+        return Sample(pss, uss, rss, percent, len(tree))
