@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from . import events
-from .admission import shared
+from .admission import SHARED_FAULT, shared
 from .history import History
-from .model import Change, Phase, Reason, Verdict, Worker
+from .model import Change, Phase, Reason, Ref, Verdict, Worker
 
 PROBLEM_AFTER = 2.0
 """Seconds without registration after which a worker's own word on the cause is believed."""
@@ -30,6 +30,23 @@ class Brake:
     """Holds or releases; `hold` is None while it is released."""
 
     hold: Hold | None = None
+    _excused: dict[tuple[Ref, Reason], float] = field(default_factory=dict)
+    """Until when a worker is not blamed for a fault that it shared with the others."""
+
+    def blames(self, ref: Ref, reason: Reason, now: float) -> bool:
+        """Whether a worker may be restarted for this reason now."""
+        return self.hold is None and self._excused.get((ref, reason), now) <= now
+
+    def excuse(self, verdicts: Mapping[Ref, Verdict], now: float, memory: float) -> None:
+        """While held: whatever shared fault a worker shows now is not held against it for `memory` seconds more.
+
+        Otherwise the last one to recover, alone by then, would be restarted for what all of them had.
+        """
+        self._excused = {key: until for key, until in self._excused.items() if until > now}
+        if self.hold is not None:
+            for ref, verdict in verdicts.items():
+                if verdict.reason in SHARED_FAULT:
+                    self._excused[ref, verdict.reason] = now + memory
 
     def update(self, found: Hold | None, now: float) -> Change | None:
         """Follow what was found, and tell only when it begins, ends, or turns into another reason."""

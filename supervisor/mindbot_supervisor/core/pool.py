@@ -5,7 +5,7 @@ Whoever drives it calls one method for each fact, with the time, and carries out
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import Beat, Call
@@ -136,7 +136,7 @@ class Pool:
                 history.forgive(gap)
         self._last_tick = now
         verdicts = self._judge_all(now)
-        self._follow_brake(verdicts.values(), now)
+        self._follow_brake(verdicts, now)
         for ref, verdict in verdicts.items():
             self._act_on(ref, verdict, now)
         for ref in list(self.workers):
@@ -192,10 +192,12 @@ class Pool:
                 verdicts[ref] = verdict
         return verdicts
 
-    def _follow_brake(self, verdicts: Iterable[Verdict], now: float) -> None:
+    def _follow_brake(self, verdicts: Mapping[Ref, Verdict], now: float) -> None:
         pairs = ((worker, self.histories[ref]) for ref, worker in self.workers.items())
-        found = None if self.stopping else brake.find(pairs, verdicts, now)
+        found = None if self.stopping else brake.find(pairs, verdicts.values(), now)
         change = self.brake.update(found, now)
+        limits = self.policy.limits
+        self.brake.excuse(verdicts, now, max(limits.error_window, limits.register_timeout))
         if change is not None:
             self._changes.append(change)
 
@@ -207,7 +209,7 @@ class Pool:
                 self._fail(worker, now, verdict.reason)
             return
         self._warn_once(worker, verdict, now)
-        if not worker.seated or self.stopping or self.brake.hold is not None:
+        if not worker.seated or self.stopping or not self.brake.blames(ref, verdict.reason, now):
             return
         if admit(self.workers.values(), self.policy):
             self._step(worker, Judged(verdict, self._calls_of(ref)), now)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from mindbot_config import keys
+from mindbot_config.credentials import NAMES, Credentials
+from mindbot_config.display import show
+from mindbot_config.sources import load
+from mindbot_config.values import host_only, shown
+
+
+def rows(flags: dict[str, object], environ: dict[str, str]) -> dict[str, tuple[str, str]]:
+    loaded = load(flags, None, environ)
+    shown_rows = show(loaded, Credentials.from_environ(loaded.environ))
+    assert [key for key, _, _ in shown_rows] == [*keys.KEYS, *NAMES]
+    return {key: (value, source) for key, value, source in shown_rows}
+
+
+def test_every_key_is_shown_with_its_value_and_source() -> None:
+    found = rows({"pool": {"workers": 6}}, {"MINDBOT_LOG__LEVEL": "debug"})
+    assert found["pool.workers"] == ("6", "flag --workers")
+    assert found["log.level"] == ('"debug"', "environment MINDBOT_LOG__LEVEL")
+    assert found["limits.max_errors"] == ("10", "default")
+    assert found["limits.error_window"] == ("300", "default")
+    assert found["socket"] == ('""', "default")
+    assert found["recovery.enabled"] == ("true", "default")
+
+
+def test_credentials_are_shown_by_their_length_only() -> None:
+    found = rows({}, {"OPENAI_API_KEY": "sk-s3cret"})
+    assert found["OPENAI_API_KEY"] == ("set, 9 characters", "environment")
+    assert found["DEEPGRAM_API_KEY"] == ("not set", "")
+
+
+def test_secrets_are_masked() -> None:
+    flags: dict[str, object] = {
+        "notify": {"webhook_url": "https://hooks.example/s3cret-path"},
+        "pool": {"command": "agent --key s3cret-key"},
+    }
+    found = rows(flags, {"MY_API_KEY": "s3cret-key"})
+    assert found["notify.webhook_url"][0] == '"https://hooks.example/***"'
+    assert found["pool.command"][0] == '"agent --key ***"'
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://h", "https://h"),
+        ("https://h/", "https://h"),
+        ("https://h:8/x", "https://h:8/***"),
+        ("https://h?token=x", "https://h/***"),
+        ("https://me:secret@h/", "https://h/***"),
+        ("http://[::1]:8/v1", "http://[::1]:8/***"),
+        ("secret", "***"),
+        ("https:/secret", "***"),
+        ("https://h:secret/", "***"),
+    ],
+)
+def test_of_a_url_only_the_host_is_shown(url: str, host: str) -> None:
+    assert host_only(url) == host
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, '""'), (True, "true"), (3.0, "3"), (0.25, "0.25"), ("a\nb", '"a\\nb"'), (("a", "b"), '["a", "b"]')],
+)
+def test_values_are_shown_as_toml_writes_them(value: object, text: str) -> None:
+    assert shown("pool.x", value) == text

@@ -1,0 +1,92 @@
+"""Who may import what: the layers of the design, read off the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUPERVISOR = ROOT / "supervisor" / "mindbot_supervisor"
+IMPURE = {
+    "asyncio",
+    "datetime",
+    "logging",
+    "os",
+    "random",
+    "select",
+    "socket",
+    "subprocess",
+    "sys",
+    "threading",
+    "time",
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, relative ones resolved."""
+    package = list(
+        path.relative_to(
+            next(r for r in (ROOT / "supervisor", ROOT / "worker", ROOT / "config") if r in path.parents)
+        ).parts[:-1]
+    )
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names.add(".".join([*base, *([node.module] if node.module else [])]))
+            if not node.module:
+                names |= {".".join([*base, alias.name]) for alias in node.names}
+    return names
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def starts(names: set[str], *prefixes: str) -> set[str]:
+    return {name for name in names if any(name == p or name.startswith(p + ".") for p in prefixes)}
+
+
+def ident(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", files(SUPERVISOR), ids=ident)
+def test_the_supervisor_imports_of_the_worker_only_the_wire_and_never_livekit(path):
+    names = imported(path)
+    assert not starts(names, "livekit")
+    if "mindbot_worker" in names:
+        tree = ast.parse(path.read_text())
+        froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "mindbot_worker"]
+        assert all(alias.name == "wire" for node in froms for alias in node.names)
+    assert starts(names, "mindbot_worker") <= {"mindbot_worker", "mindbot_worker.wire"}
+
+
+@pytest.mark.parametrize("path", files(SUPERVISOR / "core"), ids=ident)
+def test_the_core_is_pure(path):
+    names = imported(path)
+    assert not starts(names, *IMPURE)
+    allowed = ("mindbot_supervisor.core", "mindbot_config.limits", "mindbot_worker.wire")
+    assert starts(names, "mindbot_supervisor", "mindbot_config", "mindbot_worker") == starts(names, *allowed)
+
+
+@pytest.mark.parametrize("path", files(SUPERVISOR / "runtime"), ids=ident)
+def test_the_runtime_knows_the_core_and_not_the_operators_side(path):
+    assert not starts(imported(path), "mindbot_supervisor.ops", "mindbot_supervisor.app", "mindbot_supervisor.cli")
+
+
+@pytest.mark.parametrize("path", files(SUPERVISOR / "ops"), ids=ident)
+def test_the_operators_side_is_handed_callables_and_never_imports_the_runtime(path):
+    assert not starts(imported(path), "mindbot_supervisor.runtime", "mindbot_supervisor.app", "mindbot_supervisor.cli")
+
+
+@pytest.mark.parametrize("path", files(ROOT / "config"), ids=ident)
+def test_the_settings_depend_on_pydantic_only(path):
+    assert not starts(imported(path), "mindbot_supervisor", "mindbot_worker", "livekit", "aiohttp", "structlog")
+
+
+@pytest.mark.parametrize("path", files(ROOT / "worker"), ids=ident)
+def test_the_worker_knows_nothing_of_the_supervisor(path):
+    assert not starts(imported(path), "mindbot_supervisor")
