@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+import mindbot_config
+
+MODULES = sorted(Path(mindbot_config.__file__).parent.glob("*.py"))
+ALLOWED = sys.stdlib_module_names | {"pydantic", "pydantic_settings", "dotenv", "mindbot_config"}
 
 PROBE = """
 import sys
@@ -17,3 +26,14 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_the_settings_depend_on_pydantic_and_dotenv_only(module: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module or ".")
+    assert {name.partition(".")[0] for name in imported} <= ALLOWED

@@ -18,7 +18,7 @@ from mindbot_config.settings import Settings
 from mindbot_config.sources import from_environ, load, to_environ
 
 quick = settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 TEXTS = st.text(max_size=20).filter(lambda text: "\0" not in text)

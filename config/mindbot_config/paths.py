@@ -1,0 +1,74 @@
+"""Where the daemon keeps its things, and where a client finds its socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindbot_config.errors import ConfigError
+from mindbot_config.settings import Settings
+
+_SOCKET_MAX = 107
+"""Bytes of a Unix socket's path: `sun_path` of unix(7) is 108, with its closing NUL."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Absolute paths; nothing says that they exist."""
+
+    socket: Path
+    runtime_dir: Path
+    state_dir: Path
+
+
+def resolve(settings: Settings, environ: Mapping[str, str], uid: int) -> Paths:
+    """What is set wins; the rest follows from systemd's variables, the user, and each other."""
+    runtime_dir = (settings.runtime_dir or _beside(settings.socket) or _runtime_dir(environ, uid)).absolute()
+    socket = (settings.socket or runtime_dir / "control.sock").absolute()
+    if (length := len(os.fsencode(socket))) > _SOCKET_MAX:
+        raise ConfigError(f'socket = "{socket}": must be at most {_SOCKET_MAX} bytes long, and has {length}')
+    state_dir = (settings.state_dir or _state_dir(environ, uid, runtime_dir)).absolute()
+    return Paths(socket, runtime_dir, state_dir)
+
+
+def _beside(socket: Path | None) -> Path | None:
+    if socket is None:
+        return None
+    if not socket.name:
+        raise ConfigError(f'socket = "{socket}": must name a file')
+    return socket.with_name(f"{socket.name}.run") if socket.suffix == ".run" else socket.with_suffix(".run")
+
+
+def _runtime_dir(environ: Mapping[str, str], uid: int) -> Path:
+    if given := _systemd(environ, "RUNTIME_DIRECTORY"):
+        return given
+    if uid == 0:
+        return Path("/run/mindbot")
+    if user := _absolute(environ, "XDG_RUNTIME_DIR"):
+        return user / "mindbot"
+    return Path(f"/tmp/mindbot-{uid}")  # noqa: S108
+
+
+def _state_dir(environ: Mapping[str, str], uid: int, runtime_dir: Path) -> Path:
+    if given := _systemd(environ, "STATE_DIRECTORY"):
+        return given
+    if uid == 0:
+        return Path("/var/lib/mindbot")
+    if user := _absolute(environ, "XDG_STATE_HOME"):
+        return user / "mindbot"
+    home = _absolute(environ, "HOME")
+    return home / ".local/state/mindbot" if home else runtime_dir / "state"
+
+
+def _systemd(environ: Mapping[str, str], name: str) -> Path | None:
+    """systemd separates several directories by colons; ours is the first."""
+    first = environ.get(name, "").partition(":")[0]
+    return Path(first) if first else None
+
+
+def _absolute(environ: Mapping[str, str], name: str) -> Path | None:
+    """The XDG specification wants relative paths ignored."""
+    path = Path(environ.get(name, ""))
+    return path if path.is_absolute() else None
