@@ -1,0 +1,46 @@
+# `make run` and `make test` set everything up themselves; they need python3 (3.11 or newer) and make.
+PY := .venv/bin/python
+
+.PHONY: run test lint types unit functional live livekit-server example clean help
+
+help:
+	@echo "make run             the pool in local mode: no account needed, Ctrl-C ends it"
+	@echo "make test            ruff, mypy --strict and all tests, live ones included"
+	@echo "make unit|functional|live   one kind of tests"
+	@echo "make livekit-server  build the livekit-server that the live tests use (needs Go)"
+	@echo "make example         write config/mindbot.example.toml and env.example anew"
+
+run:
+	@sh .ci/venv.sh run
+	@MINDBOT_WORKER__SYNTHETIC_INTERVAL=$${MINDBOT_WORKER__SYNTHETIC_INTERVAL:-10} exec .venv/bin/mindbot-supervisor run --local $(ARGS)
+
+test: lint types
+	@sh .ci/livekit-server.sh
+	@$(PY) -m pytest -q $(ARGS)
+
+lint: .dev
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: .dev
+	@$(PY) -m mypy
+
+unit functional: .dev
+	@$(PY) -m pytest -q tests/$@ $(ARGS)
+
+live: .dev
+	@sh .ci/livekit-server.sh
+	@$(PY) -m pytest -q tests/live $(ARGS)
+
+livekit-server:
+	@sh tests/livekit_server/build.sh
+
+example: .dev
+	@$(PY) -m mindbot_config.example
+
+.PHONY: .dev
+.dev:
+	@sh .ci/venv.sh dev
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,113 @@
+"""Faults on demand: the next requests of a kind fail the way real providers do, set by `POST /faults`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+Piece = TypeVar("Piece")
+
+KINDS = ("llm", "tts", "stt")
+STATUS, STALL, CUT, EMPTY = "status", "stall", "cut", "empty"
+_KNOWN = {STATUS, STALL, CUT, EMPTY}
+_SYNONYMS = {"drop": CUT}
+
+
+class BadFault(ValueError):
+    """A fault that makes no sense; the message says why."""
+
+
+class Cut(Exception):
+    """The connection is to be dropped here, without a goodbye."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """`status`: an error answer. `stall`: nothing more after `after`. `cut`: the connection is lost there.
+    `empty`: a good answer with nothing in it.
+
+    `after` counts pieces of an answer (words, audio chunks), for speech recognition seconds of audio.
+    """
+
+    kind: str
+    fault: str
+    status: int = 500
+    retry_after: float | None = None
+    after: float = 0
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        self.fault = _SYNONYMS.get(self.fault, self.fault)
+        if self.kind not in KINDS:
+            raise BadFault(f"kind is one of {', '.join(KINDS)}")
+        if self.fault not in _KNOWN:
+            raise BadFault(f"fault is one of {', '.join(sorted(_KNOWN | set(_SYNONYMS)))}")
+        if not isinstance(self.status, int) or not 400 <= self.status <= 599:
+            raise BadFault("status is from 400 to 599")
+        if not isinstance(self.times, int) or self.times < 1:
+            raise BadFault("times is 1 or more")
+        if not all(isinstance(value, int | float) for value in (self.after, self.retry_after or 0)):
+            raise BadFault("after and retry_after are numbers")
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._waiting: list[Fault] = []
+
+    def take(self, kind: str) -> Fault | None:
+        """The fault for the next request of this kind, used up once."""
+        for fault in self._waiting:
+            if fault.kind == kind:
+                fault.times -= 1
+                if fault.times == 0:
+                    self._waiting.remove(fault)
+                return fault
+        return None
+
+    async def show(self, _: web.Request) -> web.Response:
+        return web.json_response([asdict(fault) for fault in self._waiting])
+
+    async def add(self, request: web.Request) -> web.Response:
+        try:
+            body: Any = await request.json()
+            self._waiting.append(Fault(**body))
+        except (ValueError, TypeError) as exc:
+            return web.json_response({"error": f"cannot use this fault: {exc}"}, status=400)
+        return await self.show(request)
+
+    async def clear(self, request: web.Request) -> web.Response:
+        self._waiting.clear()
+        return await self.show(request)
+
+
+async def forever() -> None:
+    """A stall: ends only when the request is cancelled, by its client or by our end."""
+    await asyncio.Event().wait()
+
+
+async def through(fault: Fault | None, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    """`pieces`, as far as the fault lets them. Raises Cut where the connection is to break."""
+    if fault is not None and fault.fault == EMPTY:
+        return
+    given = 0
+    async for piece in pieces:
+        await trip(fault, given)
+        given += 1
+        yield piece
+
+
+async def trip(fault: Fault | None, given: float) -> None:
+    """Stalls or raises Cut once `given` has reached the fault's `after`."""
+    if fault is None or given < fault.after:
+        return
+    if fault.fault == STALL:
+        await forever()
+    if fault.fault == CUT:
+        raise Cut
