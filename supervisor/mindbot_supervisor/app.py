@@ -9,9 +9,12 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -89,6 +92,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
+        loop.set_exception_handler(self._report_bug)
         linux.become_subreaper()
         self._note_start()
         children: set[int] = set()
@@ -224,6 +228,14 @@ class Daemon:
 
     def _write_local(self, level: str, text: str) -> None:
         self._logs.note(events.LOCAL_OUTPUT, level, text=text)
+
+    def _report_bug(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception nobody caught: told with its place, without the values it was about, and survived."""
+        exc = context.get("exception")
+        frames = traceback.extract_tb(exc.__traceback__) if isinstance(exc, BaseException) else []
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-5:]]
+        what = f"{type(exc).__name__}: {exc}" if exc is not None else str(context.get("message"))
+        self._logs.note(events.SUPERVISOR_BUG, "critical", detail=what, where=where)
 
     # -- what it tells -------------------------------------------------------------------------------------------------
 

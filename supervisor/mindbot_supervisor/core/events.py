@@ -5,6 +5,7 @@ SUPERVISOR_READY = "supervisor.ready"
 SUPERVISOR_STOPPING = "supervisor.stopping"
 SUPERVISOR_STOPPED = "supervisor.stopped"
 SUPERVISOR_STATUS = "supervisor.status"
+SUPERVISOR_BUG = "supervisor.bug"
 SUPERVISOR_FAILED = "supervisor.failed"
 
 WORKER_SPAWNED = "worker.spawned"

@@ -40,7 +40,7 @@ class Launch:
     """What every worker is started with: the command line, the environment, the runtime directory."""
 
     command: Sequence[str]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     runtime_dir: str
 
     def environ_of(self, ref: Ref) -> dict[str, str]:

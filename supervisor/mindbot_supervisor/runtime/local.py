@@ -55,7 +55,7 @@ class LocalServices:
     """Starts the services, starts them again on the same ports if they die, and ends them."""
 
     livekit_server: str | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     write: Callable[[str, str], None]
     """Takes the level and the text of what the services have to say."""
     pids: set[int]
@@ -135,12 +135,13 @@ class LocalServices:
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.pids.discard(popen.pid)
+        self._gone.set()
+        if popen.stderr is not None:
+            loop.remove_reader(popen.stderr.fileno())
         for stream in (popen.stderr, popen.stdout, popen.stdin):
             if stream is not None:
-                loop.remove_reader(stream.fileno())
                 with contextlib.suppress(OSError):
                     stream.close()
-        self._gone.set()
         if self._port and not self._ending:
             self.write("error", f"the local services ended with code {popen.returncode}; they are started again")
             loop.call_later(RESTART_PAUSE, self._relaunch)
@@ -155,6 +156,7 @@ class LocalServices:
             asyncio.get_running_loop().call_later(RESTART_PAUSE, self._relaunch)
 
     async def close(self) -> None:
+        """End them, by their leash first."""
         self._ending = True
         popen = self._popen
         if popen is None or self._gone.is_set():
@@ -167,7 +169,7 @@ class LocalServices:
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(popen.pid, signal.SIGKILL)
-            await self._gone.wait()
+            await asyncio.to_thread(popen.wait, STOP_TIMEOUT)
 
 
 def _port(url: str) -> int:

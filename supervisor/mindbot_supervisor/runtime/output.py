@@ -21,6 +21,9 @@ _STACK = re.compile(r'^(Current thread 0x|Thread 0x|Stack \(most recent call fir
 _OWN = frozenset({"timestamp", "host", "worker", "slot", "pid"})
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
+_RESERVED = ("supervisor.", "worker.", "slot.", "pool.", "call.", "limit.", "beat.", "config.")
+"""Events that only the supervisor tells: a worker's own word for them is kept as a debug record."""
+
 Write = Callable[[str, str, Mapping[str, object]], None]
 """Takes level, event and fields."""
 
@@ -110,5 +113,14 @@ def _parse(text: str) -> tuple[str, str, Mapping[str, object]] | None:
     if "pid" in record:
         fields["process"] = record["pid"]
     if not isinstance(event, str) or not event:
-        event = events.WORKER_LOG
-    return (level if level in _LEVELS else "info"), event, fields
+        return _level(level), events.WORKER_LOG, fields
+    if event.startswith(_RESERVED) and event != events.WORKER_LOG:
+        return _level(level, below="debug"), events.WORKER_LOG, {"said": event, **fields}
+    return _level(level), event, fields
+
+
+def _level(level: str, below: str = "info") -> str:
+    """A known level; and no more than `below` where somebody else reports the same thing at its own level."""
+    if below == "debug" and level in ("debug", "info"):
+        return "debug"
+    return level if level in _LEVELS else "info"
