@@ -28,6 +28,8 @@ class Daemon:
 
     def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None, socket: str = "s.sock"):
         self.socket = folder / socket
+        self.log = folder / "daemon.log"
+        """Where its records are left for whoever looks into a failure."""
         self.runtime_dir = self.socket.with_suffix(".run")
         command = [sys.executable, "-m", "mindbot_supervisor", "run", "--socket", str(self.socket), *arguments]
         if "--http" not in arguments:
@@ -62,6 +64,7 @@ class Daemon:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         self.process.wait(DEADLINE)
+        self.log.write_text(self.tail(len(self.records)) + self.errors)
 
     def _read_log(self) -> None:
         for line in self._lines():
@@ -116,7 +119,7 @@ class Daemon:
         """Wait until so many workers are ready at the same time."""
         self.until(lambda: sum(row["phase"] == "ready" for row in self.status()["workers"]) >= workers, timeout)
 
-    def tail(self, lines: int = 60) -> str:
+    def tail(self, lines: int = 15) -> str:
         return "\n".join(json.dumps(record) for record in self.records[-lines:]) + "".join(self.stray)
 
     # -- asking it -----------------------------------------------------------------------------------------------------
