@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from signal import SIGKILL, SIGTERM, Signals
 
+from mindbot_worker.wire import Failure
+
 from .model import Death, Exit, LastExit, Phase, Reason, Worker
 
 
@@ -24,6 +26,19 @@ def describe(worker: Worker, ended: Exit, now: float, calls: int) -> LastExit:
     if verdict in (Death.CRASHED, Death.SIGNAL, Death.OOM):
         reason = Reason.CRASH if worker.phase is not Phase.KILLING else reason
     return LastExit(verdict, ended.code, ended.signal, reason, now, calls)
+
+
+def fields(last: LastExit, worker: Worker, failure: Failure | None) -> dict[str, object]:
+    """The evidence as log fields."""
+    found: dict[str, object] = {
+        "verdict": last.verdict.value,
+        "code": last.code,
+        "signal": signal_name(last.signal),
+        "reason": last.reason.value if last.reason is not None else None,
+        "uptime": round(last.at - worker.spawned_at, 3),
+        "calls": last.calls,
+    }
+    return found if failure is None else {**found, "detail": failure.message}
 
 
 def signal_name(number: int | None) -> str | None:

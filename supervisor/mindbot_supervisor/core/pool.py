@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mindbot_worker.wire import Beat, Call
+from mindbot_worker.wire import Beat, Call, Failure
 
 from . import brake, death, events, slots
 from .actions import Action, GiveUp, Kill, Spawn
 from .admission import admit
+from .boot import CONFIG_ERROR, Boot
 from .calls import CallCounts, lost, started_and_ended
 from .history import History
 from .lifecycle import Event, Judged, Passed, Relieved, Said, step
@@ -22,8 +23,6 @@ from .rules import judge
 
 NOT_A_FAILURE = frozenset({Reason.LIFETIME, Reason.OPERATOR, Reason.STOP, Reason.LEFT, Reason.DRAIN_TIMEOUT})
 """Reasons to leave that say nothing against the slot."""
-CONFIG_ERROR = 78
-"""Exit code of a worker that can never start with these settings (sysexits.h, EX_CONFIG)."""
 LATE_TICK = 2.0
 """A tick later than this many seconds beyond its interval: the supervisor itself was not running."""
 
@@ -50,8 +49,7 @@ class Pool:
         self.stopping = False
         self._last_tick = now
         self._last_start = -START_STAGGER
-        self._ever_ready = False
-        self._unstartable: dict[int, str] = {}
+        self._boot = Boot()
         self._warned: set[tuple[Ref, Reason]] = set()
         self._reseat = True
         self._actions: list[Action] = []
@@ -119,10 +117,12 @@ class Pool:
         calls = history.calls()
         last = death.describe(worker, ended, now, len(calls))
         self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
-        self._tell_exit(worker, history, ended, now, calls)
+        level = "info" if last.verdict is Death.ASKED else "error"
+        failure = history.beat.failure if history.beat is not None else None
+        self._tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure))
         self._count_lost(worker, last.verdict, calls, now)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
-            self._note_config_error(worker, ended, history)
+            self._note_boot(worker, ended, failure)
             self._fail(worker, now)
         self._warned = {warned for warned in self._warned if warned[0] != ref}
         self._reseat = True
@@ -253,9 +253,8 @@ class Pool:
             return
         if taken.worker.phase is not worker.phase or taken.worker.leaving is not worker.leaving:
             self._reseat = True
-        if taken.worker.phase is Phase.READY and not self._ever_ready:
-            self._ever_ready = True
-            self._unstartable.clear()
+        if taken.worker.phase is Phase.READY:
+            self._boot.succeeded()
         self.workers[worker.ref] = taken.worker
         self._actions += taken.actions
         self._changes += taken.changes
@@ -274,15 +273,10 @@ class Pool:
         level = "error" if slot.parked else "warning"
         self._changes.append(Change(event, now, level=level, fields={**fields, "reason": reason.value}))
 
-    def _note_config_error(self, worker: Worker, ended: Exit, history: History) -> None:
-        """When every slot's worker says at boot that it can never work, the daemon ends with its words."""
-        if self._ever_ready or ended.code != CONFIG_ERROR:
-            self._unstartable.clear()
-            return
-        failure = history.beat.failure if history.beat is not None else None
-        self._unstartable[worker.ref.slot] = failure.message if failure else "the worker exited with code 78"
-        if len(self._unstartable) == len(self.slots):
-            self._actions.append(GiveUp(CONFIG_ERROR, self._unstartable[worker.ref.slot]))
+    def _note_boot(self, worker: Worker, ended: Exit, failure: Failure | None) -> None:
+        message = self._boot.exited(worker.ref.slot, ended, failure)
+        if message is not None and self._boot.hopeless(len(self.slots)):
+            self._actions.append(GiveUp(CONFIG_ERROR, message))
 
     def _count_lost(self, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
         if verdict is Death.KILLED:
@@ -316,12 +310,12 @@ class Pool:
 
     def _fill(self, now: float) -> None:
         """Start a worker for every seat that is free and due."""
-        taken = {worker.ref.slot for worker in self.workers.values() if worker.seated}
+        taken = {worker.ref.slot for worker in self.workers.values() if worker.seated} | self._boot.unstartable
         starting = sum(worker.phase is Phase.STARTING for worker in self.workers.values())
         for index, slot in self.slots.items():
-            if index in taken or slot.emptied or (slot.retry_at is not None and now < slot.retry_at):
+            if index in taken or not slots.due(slot, now):
                 continue
-            if index in self._unstartable or (slot.generation == 0 and self._staggered(starting, now)):
+            if slot.generation == 0 and self._staggered(starting, now):
                 continue
             self._spawn(slot, now)
             starting += 1
@@ -345,18 +339,3 @@ class Pool:
 
     def _tell(self, event: str, now: float, worker: Worker, level: str = "info", **fields: object) -> None:
         self._changes.append(Change(event, now, worker.ref, worker.pid, level, fields))
-
-    def _tell_exit(self, worker: Worker, history: History, ended: Exit, now: float, calls: tuple[Call, ...]) -> None:
-        last = death.describe(worker, ended, now, len(calls))
-        fields: dict[str, object] = {
-            "verdict": last.verdict.value,
-            "code": ended.code,
-            "signal": death.signal_name(ended.signal),
-            "reason": last.reason.value if last.reason is not None else None,
-            "uptime": round(now - worker.spawned_at, 3),
-            "calls": len(calls),
-        }
-        failure = history.beat.failure if history.beat is not None else None
-        if failure is not None:
-            fields["detail"] = failure.message
-        self._tell(events.WORKER_EXITED, now, worker, "info" if last.verdict is Death.ASKED else "error", **fields)

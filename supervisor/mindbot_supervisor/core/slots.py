@@ -55,6 +55,11 @@ def filled(slot: Slot) -> Slot:
     return replace(slot, generation=slot.generation + 1, retry_at=None)
 
 
+def due(slot: Slot, now: float) -> bool:
+    """It may be filled now."""
+    return not slot.emptied and (slot.retry_at is None or now >= slot.retry_at)
+
+
 def backoff(streak: int, restart: Restart) -> float:
     """Seconds to wait after the `streak`-th failure in a row: none after the first, then doubling."""
     if streak <= 1:

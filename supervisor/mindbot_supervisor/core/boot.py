@@ -1,0 +1,44 @@
+"""The first start: when every slot's worker says that it can never work, the daemon ends with its words.
+
+Once any worker was ready the settings are good, and a pool never ends because of its workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mindbot_worker.wire import Failure
+
+from .model import Exit
+
+CONFIG_ERROR = 78
+"""Exit code of a worker that can never start with these settings (sysexits.h, EX_CONFIG)."""
+
+
+@dataclass(slots=True)
+class Boot:
+    """Which slots' workers said so, as long as no worker was ever ready."""
+
+    _over: bool = False
+    _messages: dict[int, str] = field(default_factory=dict)
+
+    def succeeded(self) -> None:
+        self._over = True
+        self._messages.clear()
+
+    def exited(self, slot: int, ended: Exit, failure: Failure | None) -> str | None:
+        """A worker ended unasked. Its message, if it says that it can never start; any other end is a new hope."""
+        if self._over or ended.code != CONFIG_ERROR:
+            self._messages.clear()
+            return None
+        message = failure.message if failure else "the worker exited with code 78: its configuration cannot work"
+        self._messages[slot] = message
+        return message
+
+    def hopeless(self, slots: int) -> bool:
+        return len(self._messages) == slots
+
+    @property
+    def unstartable(self) -> frozenset[int]:
+        """Slots that are not tried again until the others have had their go."""
+        return frozenset(self._messages)
