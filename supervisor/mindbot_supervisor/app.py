@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from mindbot_config.credentials import Credentials, secret_values
+from mindbot_config.errors import ConfigError
 from mindbot_config.paths import Paths, resolve
 from mindbot_config.sources import Loaded
 
@@ -27,14 +28,16 @@ from .core import events
 from .core.model import Change, Phase
 from .core.policy import Policy
 from .core.pool import Pool
-from .errors import OK, Refused
+from .errors import OK, Refused, SupervisorError
 from .mode import Mode
+from .operate import Operations
 from .ops.control import Pages, Server, bind_tcp, bind_unix, control_app, http_app
 from .ops.logs import Logs, utc_now
 from .ops.notify import Systemd
 from .ops.redact import Redactor
 from .ops.sink import Sink
 from .ops.view import Json, View
+from .reload import difference
 from .runtime import linux
 from .runtime.engine import Engine, Launch
 from .runtime.local import LocalServices
@@ -43,6 +46,7 @@ NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "
 """What systemd told the daemon, and nobody else."""
 EXTENSION = 30.0
 """Seconds of stopping time asked of systemd at once, while calls last."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
 HEARTBEAT = 1.0
 """Seconds between two looks at the state for systemd's sake."""
 
@@ -57,7 +61,8 @@ class Options:
 class Daemon:
     """One run of the daemon. `prepare` fails before anything is started; `run` returns the exit code."""
 
-    def __init__(self, loaded: Loaded, options: Options) -> None:
+    def __init__(self, loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> None:
+        self._loaded, self._load = loaded, load
         self._settings, self._environ = loaded.settings, loaded.environ
         self._http_is_default = loaded.sources["http.listen"] == "default"
         credentials = Credentials.from_environ(loaded.environ)
@@ -70,6 +75,9 @@ class Daemon:
         self._systemd = Systemd(loaded.environ)
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._was_ready = False
+        self._env_stamp: tuple[int, int] | None = None
+        self._before: Launch | None = None
+        """What workers were started with before the last reload."""
         log = self._settings.log
         redactor = Redactor(secret_values(loaded.environ))
         self._sink = Sink(1, log.file)
@@ -90,7 +98,7 @@ class Daemon:
     async def run(self) -> int:
         self._started = time.monotonic()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         loop.set_exception_handler(self._report_bug)
         linux.become_subreaper()
@@ -99,15 +107,16 @@ class Daemon:
         services = LocalServices(
             self._server if self._mode is Mode.LOCAL_LIVEKIT else None, self._clean(), self._write_local, children
         )
-        extra: dict[str, str] = {}
+        self._extra: dict[str, str] = {}
         if self._mode.local:
             addresses = await services.start()
-            extra = {**addresses.environ(), **mode.worker_overrides(self._mode, self._settings)}
+            self._extra = {**addresses.environ(), **mode.worker_overrides(self._mode, self._settings)}
             self._logs.note(
                 events.LOCAL_READY, mode=self._mode.value, detail=mode.explain(self._mode, addresses.livekit_url)
             )
-        self._engine = self._make_engine(extra)
+        self._engine = self._make_engine()
         self._engine.other_children = children
+        self._operations = Operations(self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload)
         servers = await self._serve()
         self._engine.start()
         try:
@@ -122,9 +131,13 @@ class Daemon:
             self._sink.close()
             os.close(self._lock)
 
-    def _make_engine(self, extra: Mapping[str, str]) -> Engine:
-        settings = self._settings
-        policy = Policy.of(
+    def _make_engine(self) -> Engine:
+        pool = Pool(self._policy(self._loaded), time.monotonic())
+        return Engine(pool, self._launch(self._loaded), tell=self._tell, write_output=self._logs.output)
+
+    def _policy(self, loaded: Loaded) -> Policy:
+        settings = loaded.settings
+        return Policy.of(
             settings.pool,
             settings.limits,
             settings.restart,
@@ -133,17 +146,17 @@ class Daemon:
             beats_required=settings.heartbeat_required,
             ready_after=settings.worker.ready_after,
         )
-        environ = {**self._clean(), **extra}
-        launch = Launch(mode.worker_command(settings), environ, str(self._paths.runtime_dir))
-        pool = Pool(policy, time.monotonic())
-        return Engine(pool, launch, tell=self._tell, write_output=self._logs.output)
+
+    def _launch(self, loaded: Loaded) -> Launch:
+        clean = {name: value for name, value in loaded.environ.items() if name not in NOT_FOR_WORKERS}
+        return Launch(mode.worker_command(loaded.settings), {**clean, **self._extra}, str(self._paths.runtime_dir))
 
     def _clean(self) -> dict[str, str]:
         return {name: value for name, value in self._environ.items() if name not in NOT_FOR_WORKERS}
 
     async def _serve(self) -> list[Server]:
         pages = Pages(self._status, self._unready)
-        servers = [Server(control_app(pages, {"stop": self._stop_command}), self._control)]
+        servers = [Server(control_app(pages, self._operations.commands()), self._control)]
         if self._http is not None:
             servers.append(Server(http_app(pages), self._http))
             host, port = self._http.getsockname()[:2]
@@ -167,6 +180,7 @@ class Daemon:
                 self._signal(asked.result())
             asked.cancel()
             self._inform_systemd()
+            self._watch_env()
         gave_up = self._engine.gave_up
         if gave_up is None:
             return OK
@@ -180,9 +194,13 @@ class Daemon:
                 self._stop(now=self._engine.pool.stopping, why=signal.Signals(number).name)
             case signal.SIGUSR1:
                 self._logs.note(events.SUPERVISOR_STATUS, **self._status())
-            case _:
-                name = signal.Signals(number).name
-                self._logs.note(events.SIGNAL_IGNORED, "warning", signal=name, detail="reload is not available yet")
+            case signal.SIGHUP:
+                with contextlib.suppress(Refused):  # it is in the log
+                    self._reload()
+            case signal.SIGTTIN:
+                self._operations.scale_by(+1)
+            case signal.SIGTTOU:
+                self._operations.scale_by(-1)
 
     def _stop(self, *, now: bool, why: str) -> None:
         pool = self._engine.pool
@@ -194,9 +212,40 @@ class Daemon:
         else:
             self._engine.stop()
 
-    async def _stop_command(self, fields: Mapping[str, object]) -> Json:
-        self._stop(now=bool(fields.get("now")), why="command")
-        return {"stopping": True, "pid": os.getpid(), "calls": self._engine.pool.active_calls}
+    def _stop_by_command(self, now: bool) -> None:
+        self._stop(now=now, why="command")
+
+    def _reload(self) -> Json:
+        """Read settings and env file again, and let follow what changed. A bad one changes nothing: Refused."""
+        try:
+            new = self._load()
+            mode.check(new, self._mode)
+        except (ConfigError, SupervisorError) as exc:
+            self._logs.note(events.CONFIG_REJECTED, "error", detail=str(exc))
+            raise Refused(f"{exc}; the old settings stay in force") from exc
+        old, engine, now = self._loaded, self._engine, time.monotonic()
+        launch = self._launch(new)
+        found = difference(old, new, engine.launch, launch)
+        self._logs.note(events.SUPERVISOR_RELOADED, **found.fields())
+        self._logs.set_level(new.settings.log.level)
+        self._logs.set_redactor(Redactor(secret_values(new.environ)))
+        self._loaded, self._before, engine.launch = new, engine.launch, launch
+        engine.pool.follow(self._policy(new))
+        if new.settings.pool.workers != old.settings.pool.workers:
+            engine.carry_out(engine.pool.scale(new.settings.pool.workers, now))
+        if found.roll is not None:
+            engine.carry_out(engine.pool.restart(list(engine.pool.slots), now, found.roll))
+        return {**found.fields(), "rolling": found.roll is not None}
+
+    def _watch_env(self) -> None:
+        """Reload when the env file was changed, where that is wanted."""
+        env = self._loaded.settings.env
+        stamp = env_stamp(env.file) if env.watch else None
+        if stamp is not None and self._env_stamp is not None and stamp != self._env_stamp:
+            self._logs.note(events.ENV_CHANGED, file=str(env.file))
+            with contextlib.suppress(Refused):
+                self._reload()
+        self._env_stamp = stamp if stamp is not None else self._env_stamp
 
     def _inform_systemd(self) -> None:
         self._systemd.alive()
@@ -208,6 +257,8 @@ class Daemon:
 
     def _tell(self, change: Change) -> None:
         self._logs.change(change)
+        if change.event == events.ROLLOUT_STOPPED and self._before is not None:
+            self._engine.launch = self._before  # what the kept workers run is known to work
         if change.event == events.WORKER_READY and not self._was_ready:
             self._was_ready = True
             took = round(time.monotonic() - self._started, 3)
@@ -256,11 +307,23 @@ class Daemon:
         return None
 
 
-def run(loaded: Loaded, options: Options) -> int:
-    """Run the daemon to its end; the exit code. Raises ConfigError or SupervisorError before anything is started."""
+def run(loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> int:
+    """Run the daemon to its end; the exit code. Raises ConfigError or SupervisorError before anything is started.
+
+    `load` reads the same sources again, for a reload.
+    """
     import uvloop
 
-    daemon = Daemon(loaded, options)
+    daemon = Daemon(loaded, options, load)
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(daemon.run())
     return OK
+
+
+def env_stamp(path: Path | None) -> tuple[int, int] | None:
+    """What changes when the file does, or None while it is not there (an editor is replacing it)."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino) if found is not None else None

@@ -12,6 +12,7 @@ from mindbot_config.credentials import Credentials
 from mindbot_config.errors import ConfigError
 from mindbot_config.limits import Pool
 from mindbot_config.settings import Settings
+from mindbot_config.sources import Loaded
 
 MINDBOT = Pool().agent
 SYNTHETIC_INTERVAL = 10.0
@@ -41,6 +42,16 @@ def choose(settings: Settings, credentials: Credentials, *, local: bool, server:
             _require_providers(settings, credentials)
             return Mode.LIVEKIT
     return Mode.LOCAL_LIVEKIT if server else Mode.LOCAL_SYNTHETIC
+
+
+def check(loaded: Loaded, mode: Mode) -> None:
+    """Raises ConfigError where new credentials cannot serve the mode that the daemon runs in."""
+    if mode is Mode.LIVEKIT:
+        credentials = Credentials.from_environ(loaded.environ)
+        credentials.check()
+        if not credentials.has_livekit:
+            raise ConfigError("LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET: must be set, as they were at start")
+        _require_providers(loaded.settings, credentials)
 
 
 def find_server(environ: Mapping[str, str]) -> str | None:

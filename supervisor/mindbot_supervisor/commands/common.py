@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +40,14 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     add("--http", metavar="HOST:PORT", help='the read-only pages; "off" serves none (127.0.0.1:8090)')
 
 
-def load(options: argparse.Namespace) -> Loaded:
+def load(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Loaded:
     """The settings from flags, environment and files. Raises BadConfig; a bad flag is a usage error."""
     from mindbot_config.errors import ConfigError
     from mindbot_config.sources import load as load_settings
 
     config = getattr(options, "config", None)
     try:
-        return load_settings(_given(options), Path(config) if config else None, os.environ)
+        return load_settings(_given(options), Path(config) if config else None, environ)
     except ConfigError as exc:
         raise bad_config(exc) from exc
 

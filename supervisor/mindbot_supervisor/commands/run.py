@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from .common import Subparsers, add_command, add_settings_flags, bad_config, load
 
@@ -14,11 +15,12 @@ def add(commands: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    loaded = load(options)
+    environ = dict(os.environ)
+    loaded = load(options, environ)
     from mindbot_config.errors import ConfigError
     from mindbot_supervisor import app
 
     try:
-        return app.run(loaded, app.Options(local=options.local))
+        return app.run(loaded, app.Options(local=options.local), lambda: load(options, environ))
     except ConfigError as exc:
         raise bad_config(exc) from exc

@@ -30,6 +30,8 @@ class Brake:
     """Holds or releases; `hold` is None while it is released."""
 
     hold: Hold | None = None
+    by_operator: bool = False
+    """`hold` until `release`: no automatic soft restarts, whatever is found."""
     _excused: dict[tuple[Ref, Reason], float] = field(default_factory=dict)
     """Until when a worker is not blamed for a fault that it shared with the others."""
 
@@ -43,17 +45,20 @@ class Brake:
         Otherwise the last one to recover, alone by then, would be restarted for what all of them had.
         """
         self._excused = {key: until for key, until in self._excused.items() if until > now}
-        if self.hold is not None:
+        if self.hold is not None and not self.by_operator:
             for ref, verdict in verdicts.items():
                 if verdict.reason in SHARED_FAULT:
                     self._excused[ref, verdict.reason] = now + memory
 
     def update(self, found: Hold | None, now: float) -> Change | None:
         """Follow what was found, and tell only when it begins, ends, or turns into another reason."""
+        if self.by_operator:
+            found = Hold(Reason.OPERATOR, "held by the operator")
         before, self.hold = self.hold, found
         if found is not None and (before is None or before.reason is not found.reason):
             fields = {"reason": found.reason.value, "detail": found.detail}
-            return Change(events.POOL_HELD, now, level="error", fields=fields)
+            level = "info" if found.reason is Reason.OPERATOR else "error"
+            return Change(events.POOL_HELD, now, level=level, fields=fields)
         if found is None and before is not None:
             return Change(events.POOL_RELEASED, now, fields={"reason": before.reason.value})
         return None

@@ -2,6 +2,7 @@
 
 SUPERVISOR_STARTED = "supervisor.started"
 SUPERVISOR_READY = "supervisor.ready"
+SUPERVISOR_RELOADED = "supervisor.reloaded"
 SUPERVISOR_STOPPING = "supervisor.stopping"
 SUPERVISOR_STOPPED = "supervisor.stopped"
 SUPERVISOR_STATUS = "supervisor.status"
@@ -27,6 +28,11 @@ SLOT_RETRIED = "slot.retried"
 POOL_HELD = "pool.held"
 POOL_RELEASED = "pool.released"
 
+ROLLOUT_STARTED = "rollout.started"
+ROLLOUT_PROGRESS = "rollout.progress"
+ROLLOUT_FINISHED = "rollout.finished"
+ROLLOUT_STOPPED = "rollout.stopped"
+
 CALL_STARTED = "call.started"
 CALL_ENDED = "call.ended"
 CALL_LOST = "call.lost"
@@ -34,6 +40,7 @@ CALL_LOST = "call.lost"
 LIMIT_WARNED = "limit.warned"
 BEAT_REJECTED = "beat.rejected"
 CONFIG_REJECTED = "config.rejected"
+ENV_CHANGED = "env.changed"
 
 HTTP_LISTENING = "http.listening"
 HTTP_UNAVAILABLE = "http.unavailable"

@@ -52,7 +52,12 @@ class Passed:
     calls: int = 0
 
 
-Event = Said | Judged | Relieved | Passed
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """It need not leave after all: its replacement did not become ready."""
+
+
+Event = Said | Judged | Relieved | Passed | Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
             _drain(move, verdict, calls, policy)
         case Passed():
             _passed(move, event, policy)
+        case Kept() if worker.phase in (Phase.STARTING, Phase.READY):
+            move.worker = replace(worker, leaving=None)
     return move.done()
 
 

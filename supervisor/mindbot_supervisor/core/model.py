@@ -47,6 +47,9 @@ class Reason(StrEnum):
     LIFETIME = "lifetime"
     LEFT = "left"
     OPERATOR = "operator"
+    CONFIG = "config"
+    ENV = "env"
+    SCALE = "scale"
     STOP = "stop"
     DRAIN_TIMEOUT = "drain_timeout"
 

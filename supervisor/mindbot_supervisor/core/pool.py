@@ -5,8 +5,9 @@ Whoever drives it calls one method for each fact, with the time, and carries out
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from mindbot_worker.wire import Beat, Call, Failure
 
@@ -16,12 +17,14 @@ from .admission import admit
 from .boot import CONFIG_ERROR, Boot
 from .calls import CallCounts, lost, started_and_ended
 from .history import History
-from .lifecycle import Event, Judged, Passed, Relieved, Said, step
+from .lifecycle import Event, Judged, Kept, Passed, Relieved, Said, step
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Urgency, Verdict, Worker
 from .policy import START_STAGGER, Policy
+from .rollout import Rollout
 from .rules import judge
 
-NOT_A_FAILURE = frozenset({Reason.LIFETIME, Reason.OPERATOR, Reason.STOP, Reason.LEFT, Reason.DRAIN_TIMEOUT})
+BY_OPERATOR = frozenset({Reason.OPERATOR, Reason.CONFIG, Reason.ENV, Reason.SCALE, Reason.STOP})
+NOT_A_FAILURE = BY_OPERATOR | {Reason.LIFETIME, Reason.LEFT, Reason.DRAIN_TIMEOUT}
 """Reasons to leave that say nothing against the slot."""
 LATE_TICK = 2.0
 """A tick later than this many seconds beyond its interval: the supervisor itself was not running."""
@@ -47,6 +50,8 @@ class Pool:
         self.restarts: dict[Reason, int] = {}
         self.brake = brake.Brake()
         self.stopping = False
+        self.rollout: Rollout | None = None
+        self._generations: dict[int, int] = {}
         self._last_tick = now
         self._last_start = -START_STAGGER
         self._boot = Boot()
@@ -60,7 +65,7 @@ class Pool:
     def spawned(self, ref: Ref, pid: int, now: float, roll: float) -> Effects:
         """A worker runs. `roll` is the shell's one random draw for it, 0 to 1."""
         worker = self.workers.get(ref)
-        if worker is None:
+        if worker is None or ref.slot not in self.slots:
             return Effects((Kill(ref),))
         self.workers[ref] = replace(worker, pid=pid, roll=roll)
         replaces = self.slots[ref.slot].last_exit
@@ -125,6 +130,7 @@ class Pool:
             self._note_boot(worker, ended, failure)
             self._fail(worker, now)
         self._warned = {warned for warned in self._warned if warned[0] != ref}
+        self._forget_surplus(ref.slot)
         self._reseat = True
         return self._effects(now)
 
@@ -160,6 +166,90 @@ class Pool:
         for ref in list(self.workers):
             self._step(self.workers[ref], Judged(verdict, self._calls_of(ref)), now)
         return self._effects(now)
+
+    # -- what operators ask --------------------------------------------------------------------------------------------
+
+    def restart(self, indexes: Iterable[int], now: float, reason: Reason = Reason.OPERATOR) -> Effects:
+        """Replace the workers of these slots one after the other; fill those that are empty, parked or waiting."""
+        asked = set(indexes)
+        refs = {ref for ref, worker in self.workers.items() if ref.slot in asked and worker.seated}
+        for index in asked - {ref.slot for ref in refs}:
+            self.slots[index] = slots.wanted(self.slots[index])
+        if self.rollout is not None and self.rollout.active:
+            refs |= set(self.rollout.pending) | self.rollout.stop("")
+        self.rollout = Rollout.of(reason, refs)
+        self._changes.append(Change(events.ROLLOUT_STARTED, now, fields=self.rollout.fields()))
+        self._reseat = True
+        return self._effects(now)
+
+    def drain(self, indexes: Iterable[int], now: float) -> Effects:
+        """Let the workers of these slots finish, and leave their seats empty until a restart fills them."""
+        for index in indexes:
+            self.slots[index] = replace(self.slots[index], emptied=True)
+            self._empty(index, Verdict(Reason.OPERATOR, Urgency.DRAIN), now)
+        return self._effects(now)
+
+    def scale(self, workers: int, now: float) -> Effects:
+        """Have so many workers: new seats are filled, surplus ones drained, those with the fewest calls first."""
+        kept = [index for index, slot in self.slots.items() if not slot.surplus]
+        free = (index for index in range(len(self.slots) + workers) if index not in self.slots)
+        for index in islice(free, max(workers - len(kept), 0)):
+            self.slots[index] = slots.Slot(index, generation=self._generations.get(index, 0))
+        by_calls = sorted(kept, key=lambda index: (sum(self._calls_of(w.ref) for w in self._in_slot(index)), -index))
+        for index in by_calls[: max(len(kept) - workers, 0)]:
+            self.slots[index] = replace(self.slots[index], surplus=True)
+            self._empty(index, Verdict(Reason.SCALE, Urgency.DRAIN), now)
+            self._forget_surplus(index)
+        self._reseat = True
+        return self._effects(now)
+
+    def hold(self, held: bool, now: float) -> Effects:
+        """Allow automatic soft restarts, or do not."""
+        self.brake.by_operator = held
+        self._follow_brake({}, now)
+        return self._effects(now)
+
+    def follow(self, policy: Policy) -> None:
+        """Decide by new settings from now on."""
+        self.policy = policy
+
+    def _empty(self, index: int, verdict: Verdict, now: float) -> None:
+        for worker in self._in_slot(index):
+            self._step(worker, Relieved(verdict, self._calls_of(worker.ref)), now)
+
+    def _forget_surplus(self, index: int) -> None:
+        """A seat that was scaled away is gone with its last worker; its generations are never used again."""
+        slot = self.slots.get(index)
+        if slot is not None and slot.surplus and not self._in_slot(index):
+            self._generations[index] = slot.generation
+            del self.slots[index]
+
+    def _roll(self, now: float) -> None:
+        """Carry the rolling change on as far as the disruption budget allows."""
+        rollout = self.rollout
+        if rollout is None or not rollout.active or self.stopping:
+            return
+        young = (Phase.STARTING, Phase.READY)
+        waiting = {ref for ref, worker in self.workers.items() if worker.phase in young and worker.leaving is not None}
+        if rollout.settle(waiting):
+            self._changes.append(Change(events.ROLLOUT_PROGRESS, now, fields=rollout.fields()))
+        rollout.skip({ref for ref, worker in self.workers.items() if worker.seated})
+        while rollout.pending and admit(self.workers.values(), self.policy):
+            worker = self.workers[rollout.begin()]
+            self._step(worker, Judged(Verdict(rollout.reason, Urgency.DRAIN), self._calls_of(worker.ref)), now)
+        if not rollout.active:
+            self._changes.append(Change(events.ROLLOUT_FINISHED, now, fields=rollout.fields()))
+
+    def _stop_rollout(self, failed: Worker, now: float) -> None:
+        """A replacement that never became ready ends the rollout: broken code must not empty the pool."""
+        rollout = self.rollout
+        if rollout is None or failed.ready_at is not None:
+            return
+        if failed.ref.slot not in {ref.slot for ref in rollout.under_way}:
+            return
+        for ref in rollout.stop(f"the replacement {failed.ref} did not become ready; the others are kept as they are"):
+            self._step(self.workers[ref], Kept(), now) if ref in self.workers else None
+        self._changes.append(Change(events.ROLLOUT_STOPPED, now, level="error", fields=rollout.fields()))
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
@@ -264,6 +354,7 @@ class Pool:
         slot = self.slots.get(worker.ref.slot)
         if slot is None or reason in NOT_A_FAILURE or self.stopping:
             return
+        self._stop_rollout(worker, now)
         slot = self.slots[slot.index] = slots.failed(slot, now, worker.roll, self.policy.restart)
         self.restarts[reason] = self.restarts.get(reason, 0) + 1
         if slot.retry_at is None:
@@ -294,6 +385,7 @@ class Pool:
         if self._reseat:
             self._reseat = False
             self._relieve(now)
+            self._roll(now)
             if not self.stopping:
                 self._fill(now)
         effects = Effects(tuple(self._actions), tuple(self._changes))

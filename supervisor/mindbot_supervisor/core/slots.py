@@ -25,6 +25,8 @@ class Slot:
     parkings: int = 0
     emptied: bool = False
     """Drained by the operator: stays empty until a restart fills it."""
+    surplus: bool = False
+    """Scaled away: it ends with its worker."""
     restarts: int = 0
     last_exit: LastExit | None = None
 
@@ -50,6 +52,11 @@ def healthy(slot: Slot) -> Slot:
     return replace(slot, streak=0, failures=(), retry_at=None, parked=False, parkings=0)
 
 
+def wanted(slot: Slot) -> Slot:
+    """The slot as an operator's restart leaves it: filled at once, whatever was before."""
+    return replace(healthy(slot), emptied=False)
+
+
 def filled(slot: Slot) -> Slot:
     """The slot with its next worker under way. A parked one stays parked until that worker proves healthy."""
     return replace(slot, generation=slot.generation + 1, retry_at=None)
@@ -57,7 +64,7 @@ def filled(slot: Slot) -> Slot:
 
 def due(slot: Slot, now: float) -> bool:
     """It may be filled now."""
-    return not slot.emptied and (slot.retry_at is None or now >= slot.retry_at)
+    return not slot.emptied and not slot.surplus and (slot.retry_at is None or now >= slot.retry_at)
 
 
 def backoff(streak: int, restart: Restart) -> float:

@@ -39,6 +39,12 @@ class Logs:
             cache_logger_on_first_use=True,
         )
 
+    def set_level(self, level: str) -> None:
+        self._threshold = LEVELS[level]
+
+    def set_redactor(self, redactor: Redactor) -> None:
+        self._redact = redactor
+
     def note(self, event: str, level: str = "info", /, **fields: object) -> None:
         self._write(level, event, fields)
 

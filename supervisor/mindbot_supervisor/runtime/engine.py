@@ -64,7 +64,7 @@ class Engine:
     def __init__(
         self, pool: Pool, launch: Launch, *, tell: Callable[[Change], None], write_output: WriteOutput
     ) -> None:
-        self.pool, self._launch = pool, launch
+        self.pool, self.launch = pool, launch
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
         self._running: dict[Ref, _Running] = {}
@@ -102,6 +102,10 @@ class Engine:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         sweep.reap_orphans(proctable.read_all(), self.other_children)
+
+    def carry_out(self, effects: Effects) -> None:
+        """Do and tell what the pool has decided."""
+        self._do(effects)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -151,9 +155,9 @@ class Engine:
     def _spawn(self, ref: Ref) -> None:
         roll = random.random()  # noqa: S311
         try:
-            running = self._started(ref, child.spawn(self._launch.command, self._launch.environ_of(ref)))
+            running = self._started(ref, child.spawn(self.launch.command, self.launch.environ_of(ref)))
         except OSError as exc:
-            why = f"cannot start {self._launch.command[0]}: {exc.strerror}"
+            why = f"cannot start {self.launch.command[0]}: {exc.strerror}"
             self._do(self.pool.spawn_failed(ref, why, time.monotonic(), roll))
             return
         self._do(self.pool.spawned(ref, running.child.pid, time.monotonic(), roll))

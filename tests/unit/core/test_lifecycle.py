@@ -4,7 +4,7 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import DumpStacks, Kill, Terminate
-from mindbot_supervisor.core.lifecycle import Judged, Passed, Relieved, Said, step
+from mindbot_supervisor.core.lifecycle import Judged, Kept, Passed, Relieved, Said, step
 from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
 from mindbot_supervisor.core.policy import HUNG_CALLS_GRACE, KILL_REPEAT, STACK_GRACE, STOP_TIMEOUT
 
@@ -56,6 +56,7 @@ TABLE = [
     (KILLING, Judged(HUNG), KILLING, [], []),
     (KILLING, Relieved(SOFT), KILLING, [], []),
     (KILLING, Passed(), KILLING, [], []),
+    *((phase, Kept(), phase, [], []) for phase in Phase),
 ]
 
 
@@ -69,7 +70,7 @@ def test_each_event_has_its_meaning_in_each_phase(phase, event, after, actions, 
 
 def test_the_table_names_every_phase_with_every_event():
     assert {(phase, type(event)) for phase, event, *_ in TABLE} == {
-        (phase, event) for phase in Phase for event in (Said, Judged, Relieved, Passed)
+        (phase, event) for phase in Phase for event in (Said, Judged, Relieved, Passed, Kept)
     }
 
 

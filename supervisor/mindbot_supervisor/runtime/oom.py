@@ -1,0 +1,171 @@
+"""Whether the kernel's OOM killer ended a worker: its log names the victim, its counters tell of one nearby.
+
+Certain is what the kernel log says of this very pid, and a rise of `oom_kill` in the worker's own cgroup that no other
+victim accounts for. The counter of the whole host alone proves nothing about one process, and is told as a hint only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mindbot_supervisor.core.model import Ref
+
+from .cgroups import Cgroups, number_after
+
+LOG = "/dev/kmsg"
+VMSTAT = Path("/proc/vmstat")
+SETTLED = 3.0
+"""Seconds. A reading younger than that may already count the kill whose exit we are about to hear of: the counter
+rises before the victim is gone, and a big process takes a while to go."""
+READINGS = 64
+"""Kept for one worker; with the shortest interval (0.05 s) that is still SETTLED."""
+RECORDS = 4096
+"""Kernel log records read in a row: more than its ring holds by default."""
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Inode of /proc/self/ns/pid where pids are those of the kernel log (PROC_PID_INIT_INO of the kernel)."""
+
+_VICTIM = re.compile(rb"^([0-7]),[^;]*;.*Killed process (\d+) \(", re.DOTALL)
+"""Facility 0, so that it was the kernel itself who wrote it; `mm/oom_kill.c`, unchanged since 2.6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The counters at one moment; None where they cannot be read."""
+
+    at: float
+    path: Path | None
+    """File with the counter of the worker's own cgroup."""
+    kills: int | None
+    host_kills: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the kernel says about an end by SIGKILL. `detail` names where it was read."""
+
+    certain: bool
+    detail: str
+
+
+def read(cgroups: Cgroups, roots: Mapping[int, Ref], now: float) -> dict[Ref, Reading]:
+    """The counters for every worker, by the pid of its root. Cheap: a few small files each."""
+    host = host_kills()
+    return {ref: _reading(cgroups.oom_file(pid), host, now) for pid, ref in roots.items()}
+
+
+def host_kills() -> int | None:
+    return number_after(VMSTAT, "oom_kill")
+
+
+def _reading(path: Path | None, host: int | None, now: float) -> Reading:
+    return Reading(now, path, None if path is None else number_after(path, "oom_kill"), host)
+
+
+class KernelLog:
+    """The victims that the kernel log has named since we began to read it."""
+
+    def __init__(self, path: str = LOG) -> None:
+        self._fd = _open(path)
+
+    def victims(self) -> Iterable[int]:
+        """Pids named since the last call."""
+        for _ in range(RECORDS if self._fd is not None else 0):
+            try:
+                record = os.read(self._fd or 0, 8192)
+            except BrokenPipeError:  # records were overwritten before we read them: the next read goes on after them
+                continue
+            except OSError:
+                return
+            found = _VICTIM.match(record)
+            if found:
+                yield int(found[2])
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _open(path: str) -> int | None:
+    """None without the right to read it, or in a container, whose pids are not those of the log."""
+    with contextlib.suppress(OSError):
+        if os.stat("/proc/self/ns/pid").st_ino == INITIAL_PID_NAMESPACE:  # noqa: PTH116
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(fd, 0, os.SEEK_END)
+            return fd
+    return None
+
+
+@dataclass(slots=True)
+class Oom:
+    """Remembers readings and victims; `explain` answers for one worker. Belongs to one thread."""
+
+    cgroups: Cgroups
+    log: KernelLog
+    _readings: dict[Ref, deque[Reading]] = field(default_factory=dict)
+    _victims: dict[int, float] = field(default_factory=dict)
+    _attributed: deque[tuple[Path, float]] = field(default_factory=lambda: deque(maxlen=READINGS))
+
+    def spawned(self, ref: Ref, pid: int, now: float) -> None:
+        """From now on this pid is that worker: whatever was said of an earlier process with it is void."""
+        self._drain(now)
+        self._victims.pop(pid, None)
+        self.looked({ref: _reading(self.cgroups.oom_file(pid), host_kills(), now)})
+
+    def looked(self, readings: Mapping[Ref, Reading]) -> None:
+        for ref, reading in readings.items():
+            kept = self._readings.setdefault(ref, deque(maxlen=READINGS))
+            kept.append(reading)
+            while len(kept) > 1 and kept[1].at <= reading.at - SETTLED:
+                kept.popleft()
+
+    def forget(self, ref: Ref) -> None:
+        self._readings.pop(ref, None)
+
+    def explain(self, ref: Ref, pid: int, now: float) -> Finding | None:
+        """What the kernel says of the SIGKILL that ended this process, which nobody here sent. None: nothing."""
+        self._drain(now)
+        if self._victims.pop(pid, None) is not None:
+            return Finding(True, f"the kernel's OOM killer, by the kernel log ({LOG}): killed process {pid}")
+        kept = self._readings.get(ref)
+        if not kept:
+            return None
+        return self._by_cgroup(kept, now) or self._by_host(kept[0])
+
+    def _by_cgroup(self, kept: Iterable[Reading], now: float) -> Finding | None:
+        latest = list(kept)[-1]
+        if latest.path is None:
+            return None
+        before = next((each for each in kept if each.path == latest.path and each.kills is not None), None)
+        after = number_after(latest.path, "oom_kill")
+        if before is None or before.kills is None or after is None:
+            return None
+        others = sum(at >= before.at for at in self._victims.values())
+        others += sum(path == latest.path and at >= before.at for path, at in self._attributed)
+        if after - before.kills <= others:
+            return None
+        self._attributed.append((latest.path, now))
+        return Finding(True, f"the kernel's OOM killer: oom_kill in {latest.path} went from {before.kills} to {after}")
+
+    def _by_host(self, before: Reading) -> Finding | None:
+        after = host_kills()
+        if after is None or before.host_kills is None:
+            return None
+        others = sum(at >= before.at for at in self._victims.values())
+        others += sum(at >= before.at for _, at in self._attributed)
+        if after - before.host_kills <= others:
+            return None
+        said = f"oom_kill in {VMSTAT} went from {before.host_kills} to {after}"
+        return Finding(False, f"SIGKILL by somebody else; perhaps the kernel's OOM killer, which was at work: {said}")
+
+    def _drain(self, now: float) -> None:
+        for pid in self.log.victims():
+            self._victims[pid] = now
+        while len(self._victims) > READINGS:
+            self._victims.pop(next(iter(self._victims)))
