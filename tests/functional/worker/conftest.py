@@ -46,7 +46,7 @@ async def entry(ctx: JobContext):
 class Worker:
     """A worker process as its supervisor sees it."""
 
-    def __init__(self, directory: Path, arguments: list[str], env: dict[str, str], *, read_stdout: bool) -> None:
+    def __init__(self, directory: Path, arguments: list[str], env: dict[str, str], *, read_output: bool) -> None:
         beats_in, beats_out = os.pipe()
         leash_in, self._leash = os.pipe()
         self.beats: list[tuple[float, wire.Beat]] = []
@@ -75,9 +75,9 @@ class Worker:
         os.close(beats_out)
         os.close(leash_in)
         self._read(os.fdopen(beats_in, "rb"), self._on_beat)
-        if read_stdout:
+        if read_output:
             self._read(self.process.stdout, lambda line: self.out.append(line.decode()))
-        self._read(self.process.stderr, lambda line: self.err.append(line.decode()))
+            self._read(self.process.stderr, lambda line: self.err.append(line.decode()))
 
     def _read(self, stream: Any, take: Callable[[bytes], None]) -> None:
         def run() -> None:
@@ -147,6 +147,12 @@ class Worker:
         else:
             self.process.send_signal(number)
 
+    def leave_output(self) -> None:
+        """Close the reading ends of stdout and stderr, as a supervisor that died does."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self.process.stdout.close()
+        self.process.stderr.close()
+
     def cut_leash(self) -> None:
         os.close(self._leash)
         self._leash = -1
@@ -158,15 +164,11 @@ class Worker:
         self.process.wait(10)
         if self._leash >= 0:
             self.cut_leash()
-        for stream in (self.process.stdout, self.process.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                if stream is not None:
-                    stream.close()
 
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
-    """start_worker(SOURCE, *, prelude=True, read_stdout=True, agent="agent_under_test:server", **settings)."""
+    """start_worker(SOURCE, *, prelude=True, read_output=True, agent="agent_under_test:server", **settings)."""
     workers: list[Worker] = []
 
     def start(
@@ -174,7 +176,7 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
         *,
         prelude: bool = True,
         agent: str = "agent_under_test:server",
-        read_stdout: bool = True,
+        read_output: bool = True,
         **environ: str,
     ) -> Worker:
         if source is not None:
@@ -182,7 +184,7 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
             (tmp_path / "agent_under_test.py").write_text(AGENT + text if prelude else text)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("MINDBOT_", "LIVEKIT_"))}
         env |= {"MINDBOT_WORKER__REGISTERED": "false", "MINDBOT_LIMITS__BEAT_INTERVAL": "0.5", **environ}
-        worker = Worker(tmp_path, ["--agent", agent], env, read_stdout=read_stdout)
+        worker = Worker(tmp_path, ["--agent", agent], env, read_output=read_output)
         workers.append(worker)
         return worker
 

@@ -56,7 +56,7 @@ CHATTY = """
 
 
 def test_stdout_that_nobody_reads_blocks_neither_worker_nor_call(start_worker: Any) -> None:
-    worker = start_worker(CHATTY, read_stdout=False)
+    worker = start_worker(CHATTY, read_output=False)
     started = worker.beat(lambda b: b.calls)
     ended = worker.beat(lambda b: b.ended)
     assert ended.ended[0].outcome == wire.COMPLETED
@@ -68,20 +68,18 @@ def test_stdout_that_nobody_reads_blocks_neither_worker_nor_call(start_worker: A
 
 
 def test_a_reader_that_left_kills_neither_worker_nor_call(start_worker: Any) -> None:
-    worker = start_worker(CHATTY, read_stdout=False)
+    worker = start_worker(CHATTY, read_output=False)
     worker.beat(lambda b: b.calls)
-    worker.process.stdout.close()
-    worker.process.stderr.close()
+    worker.leave_output()
     assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
     worker.signal(signal.SIGTERM)
     assert worker.exit() == 0
 
 
 def test_a_supervisor_that_is_gone_altogether_costs_no_call(start_worker: Any) -> None:
-    worker = start_worker(CHATTY, read_stdout=False)
+    worker = start_worker(CHATTY, read_output=False)
     worker.beat(lambda b: b.calls)
     worker.cut_leash()
-    worker.process.stdout.close()
-    worker.process.stderr.close()
+    worker.leave_output()
     assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
     assert worker.exit() == 0

@@ -98,7 +98,10 @@ def test_errors_and_states_of_a_session_arrive_without_a_change_to_the_agent(sta
     assert listening.calls[0].idle < 5
     counted = worker.beat(lambda b: b.errors_total == 2)
     assert (dict(counted.errors_by), counted.errors_fatal) == ({"llm": 1, "stt": 1}, 1)
-    kinds = {record["kind"] for record in worker.wait(lambda: worker.records("call.error")[1:] and worker.records("call.error"))}
+    kinds = {
+        record["kind"]
+        for record in worker.wait(lambda: worker.records("job.error")[1:] and worker.records("job.error"))
+    }
     assert kinds == {"llm", "stt"}
     assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
 

@@ -1,0 +1,56 @@
+"""The environment variables of a worker: those it takes, and those it sets for LiveKit before importing it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from mindbot_config.settings import Settings
+from mindbot_worker import wire
+from mindbot_worker.failures import ConfigFailure
+
+Environ = MutableMapping[str, str]
+
+MINDBOT = "mindbot_worker.voice:server"
+
+LOOP_BLOCK_WARN_MS = "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"
+PRELOAD_LOCAL_INFERENCE = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+
+
+def take_fd(environ: Environ, name: str) -> int | None:
+    """The descriptor that `name` gives us. It is removed: in a child its number would mean something else."""
+    text = environ.pop(name, "")
+    if not text.isdigit():
+        return None
+    try:
+        mode = os.fstat(int(text)).st_mode
+    except OSError:
+        return None
+    return int(text) if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def runtime_dir(environ: Environ) -> Path | None:
+    path = environ.get(wire.RUNTIME_DIR)
+    return Path(path) if path else None
+
+
+def check(environ: Environ, settings: Settings, reference: str) -> None:
+    """MindBot without its providers would answer every call with a crash."""
+    if reference != MINDBOT:
+        return
+    urls = {"OPENAI_API_KEY": settings.voice.openai_base_url, "DEEPGRAM_API_KEY": settings.voice.deepgram_base_url}
+    missing = [name for name, url in urls.items() if not (environ.get(name, "").strip() or url)]
+    if missing:
+        raise ConfigFailure(f"cannot serve MindBot: {' and '.join(missing)} not set")
+
+
+def prepare(environ: Environ, settings: Settings, reference: str) -> None:
+    """Defaults for LiveKit; whatever the user has set stays."""
+    # The loop monitor ticks 50 times a second in every job process, idle ones too (0.85 % of a core each, measured);
+    # from this threshold on it ticks 20 times. Half a second of a blocked loop is what a caller hears.
+    environ.setdefault(LOOP_BLOCK_WARN_MS, "500")
+    if reference == MINDBOT and settings.voice.turn_detection != "model":
+        # the weights of the end-of-turn model take 240 MiB and would never be used
+        environ.setdefault(PRELOAD_LOCAL_INFERENCE, "0")

@@ -1,0 +1,65 @@
+"""The worker's end of the channel on which its job processes report: a datagram socket in the runtime directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mindbot_worker.reports import SIZE_MAX, Report, decode
+
+_PATH_MAX = 107
+"""What fits into sockaddr_un."""
+_AT_ONCE = 256
+"""So many datagrams are read before the loop gets its turn again."""
+
+
+class Inbox:
+    """Bound at once, read when `listen` says so: a job's report waits in the socket meanwhile."""
+
+    def __init__(self, directory: Path | None, name: str) -> None:
+        self._private: Path | None = None
+        self.path = self._choose(directory, name)
+        self.rejected = 0
+        self._deliver: Callable[[Report], None] | None = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        self._socket.bind(str(self.path))
+        self.path.chmod(0o600)
+
+    def _choose(self, directory: Path | None, name: str) -> Path:
+        file = f"worker-{name.replace('/', '_') or 'alone'}-{os.getpid()}.sock"
+        if directory is not None and directory.is_dir() and len(os.fsencode(directory / file)) <= _PATH_MAX:
+            return directory / file
+        self._private = Path(tempfile.mkdtemp(prefix="mindbot-", dir="/tmp"))
+        return self._private / "jobs.sock"
+
+    def listen(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[Report], None]) -> None:
+        """Hand every report to `deliver`. (uvloop has no datagram endpoint for Unix sockets.)"""
+        self._deliver = deliver
+        loop.add_reader(self._socket.fileno(), self.read)
+
+    def read(self) -> None:
+        """Take what has arrived; called by the loop, and before a job is judged by its exit."""
+        for _ in range(_AT_ONCE):
+            try:
+                datagram = self._socket.recv(SIZE_MAX)
+            except OSError:
+                return
+            report = decode(datagram)
+            if report is None:
+                self.rejected += 1
+            elif self._deliver is not None:
+                self._deliver(report)
+
+    def unlink(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The job side: what runs in LiveKit's job processes, around the user's own functions, and reports to the worker."""

@@ -1,0 +1,77 @@
+"""What LiveKit calls in a job process instead of the user's functions. Both objects travel there by pickle."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import JobContext, JobExecutorType, JobProcess
+
+from mindbot_worker.jobs import rooms, sessions
+from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.jobs.reporter import CallReporter
+from mindbot_worker.jobs.signals import settle
+from mindbot_worker.output.redaction import redactor
+from mindbot_worker.output.stdio import guard
+
+JOB = "job"
+"""Kind of error: the agent's entrypoint raised."""
+
+SYNTHETIC = "synthetic-"
+"""How the rooms of synthetic calls begin."""
+SYNTHETIC_LIMIT = 30.0
+"""A synthetic call that nobody ended is over after so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Once in each job process, before it takes a call; then the user's own setup function."""
+
+    inner: Callable[[JobProcess], Any] | None
+
+    def __call__(self, process: JobProcess) -> Any:
+        if process.executor_type is JobExecutorType.PROCESS:
+            settle()
+            guard(redactor(os.environ))
+        return self.inner(process) if self.inner is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entrypoint:
+    """Runs the user's entrypoint and tells the worker how the call goes."""
+
+    inner: Callable[[JobContext], Awaitable[None]]
+    reports_to: str
+
+    async def __call__(self, context: JobContext) -> None:
+        reporter = CallReporter(context.job.id, Outbox(self.reports_to))
+        sessions.watch(reporter)
+        rooms.watch(context.room, reporter)
+        context.add_shutdown_callback(_ending(reporter))
+        reporter.send()
+        try:
+            await self.inner(context)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # LiveKit ends such a job with exit code 0 and reports a success
+            reporter.failed(JOB)
+            raise
+        _limit_synthetic(context)
+
+
+def _ending(reporter: CallReporter) -> Callable[[], Any]:
+    async def report_the_end() -> None:
+        reporter.ending()
+        sessions.forget(reporter)
+
+    return report_the_end
+
+
+def _limit_synthetic(context: JobContext) -> None:
+    """A simulated job does not end with its entrypoint, and nobody hangs up in a room that does not exist."""
+    if context.is_fake_job() and context.job.room.name.startswith(SYNTHETIC):
+        asyncio.get_running_loop().call_later(SYNTHETIC_LIMIT, context.shutdown, "the synthetic call is over")

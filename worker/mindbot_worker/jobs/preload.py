@@ -1,0 +1,18 @@
+"""Side-effect module: LiveKit's forkserver imports it first, so every job process is safe from its first moment.
+
+Under `spawn` there is no forkserver, and `jobs.entry.Setup` does the same a little later.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+from mindbot_worker.jobs import entry  # noqa: F401 - imported here, it is shared by all job processes
+from mindbot_worker.jobs.signals import settle
+from mindbot_worker.output.stdio import guard
+
+# In the forkserver only: it has no multiprocessing parent, and it is no program of ours or of the user.
+if multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]:
+    settle()
+    guard()

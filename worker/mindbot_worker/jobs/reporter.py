@@ -1,0 +1,77 @@
+"""What one call has to report, gathered in its job process and sent as it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.reports import ENDING, STARTING, Report, encode
+
+_APART = 0.25
+"""Reports of mere activity are at least this far apart; a change goes at once."""
+_AGAIN = 0.1
+"""A report that found the worker's socket full is tried again this soon."""
+
+
+class CallReporter:
+    """Used on the job's event loop."""
+
+    def __init__(self, job: str, outbox: Outbox) -> None:
+        self.job = job
+        self._outbox = outbox
+        self._seq = 0
+        self._state = STARTING
+        self._active_at = time.monotonic()
+        self._errors: Counter[str] = Counter()
+        self._fatal = 0
+        self._failed = False
+        self._sent_at = 0.0
+        self._later: asyncio.TimerHandle | None = None
+
+    def activity(self) -> None:
+        """Either side was heard, or did something."""
+        self._active_at = time.monotonic()
+        wait = self._sent_at + _APART - self._active_at
+        if wait <= 0:
+            self.send()
+        else:
+            self._send_in(wait)
+
+    def state(self, state: str) -> None:
+        """What the agent is doing now, in LiveKit's own word."""
+        self._active_at = time.monotonic()
+        if state != self._state and self._state != ENDING:
+            self._state = state
+            self.send()
+
+    def error(self, kind: str, *, recoverable: bool) -> None:
+        self._errors[kind] += 1
+        self._fatal += not recoverable
+        self.send()
+
+    def failed(self, kind: str) -> None:
+        """The agent's own code raised: the call did not do what it was for."""
+        self._failed = True
+        self.error(kind, recoverable=False)
+
+    def ending(self) -> None:
+        self._state = ENDING
+        self.send()
+
+    def send(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._seq += 1
+        self._sent_at = time.monotonic()
+        report = Report(
+            self.job, self._seq, self._state, self._active_at, dict(self._errors), self._fatal, self._failed
+        )
+        if not self._outbox.send(encode(report)):
+            self._send_in(_AGAIN)
+
+    def _send_in(self, wait: float) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self.send)

@@ -1,0 +1,42 @@
+"""Watches the room of a job: for agents without an AgentSession it is all there is to see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mindbot_worker.jobs.reporter import CallReporter
+
+_ACTIVITY = (
+    "data_received",
+    "participant_connected",
+    "participant_disconnected",
+    "sip_dtmf_received",
+    "track_subscribed",
+    "transcription_received",
+)
+
+logger = logging.getLogger(__name__)
+
+
+def watch(room: Any, reporter: CallReporter) -> None:
+    """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
+    for event in _ACTIVITY:
+        room.on(event, _guarded(lambda *_: reporter.activity()))
+    room.on("active_speakers_changed", _guarded(lambda *news: _speakers(reporter, *news)))
+
+
+def _speakers(reporter: CallReporter, *news: Any) -> None:
+    if news and news[0]:
+        reporter.activity()
+
+
+def _guarded(react: Callable[..., None]) -> Callable[..., None]:
+    def listener(*news: Any) -> None:
+        try:
+            react(*news)
+        except Exception:
+            logger.debug("cannot report a room event", exc_info=True)
+
+    return listener

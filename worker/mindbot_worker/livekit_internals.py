@@ -1,0 +1,127 @@
+"""Every private attribute of LiveKit that this worker reads or sets, in one place.
+
+Read from livekit-agents 1.8.9 (worker.py, ipc/proc_pool.py, ipc/supervised_proc.py, ipc/job_proc_executor.py).
+What another version lacks is reported as absent here rather than failing in the middle of a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver, resource_tracker
+from typing import Any
+
+from livekit.agents import AgentServer, WorkerOptions
+from livekit.agents.job import RunningJobInfo
+from livekit.agents.worker import _DefaultLoadCalc
+
+READ_FROM = "1.8.9"
+
+
+def get(server: AgentServer, name: str, default: Any = None) -> Any:
+    return getattr(server, f"_{name}", default)
+
+
+def put(server: AgentServer, name: str, value: Any) -> None:
+    """Set an option that LiveKit keeps as `_name`; one that this version does not have is left alone."""
+    if hasattr(server, f"_{name}"):
+        setattr(server, f"_{name}", value)
+
+
+def has_own_load(server: AgentServer) -> bool:
+    """Whether the user chose a load function; `WorkerOptions` fills in LiveKit's default by itself."""
+    return server.load_fnc is not None and server.load_fnc != _DefaultLoadCalc.get_load
+
+
+def has_own_idle_processes(server: AgentServer) -> bool:
+    defaults = (AgentServer._default_num_idle_processes, WorkerOptions.num_idle_processes)
+    return not any(get(server, "num_idle_processes") is default for default in defaults)
+
+
+def reserved_slots(server: AgentServer) -> int:
+    """Requests that were answered with "available" and whose job has not been launched yet."""
+    return int(get(server, "reserved_slots", 0))
+
+
+def override_effective_load(server: AgentServer, effective: Callable[[], float]) -> None:
+    """LiveKit guesses what a reserved slot weighs: from the idle processes, or the load per call. We know it."""
+    if hasattr(server, "_get_effective_load"):
+        server._get_effective_load = effective  # type: ignore[method-assign]
+
+
+def load(server: AgentServer) -> float:
+    return float(get(server, "worker_load", 0.0))
+
+
+def is_connecting(server: AgentServer) -> bool:
+    return bool(get(server, "connecting", False))
+
+
+def connection_failed(server: AgentServer) -> bool:
+    return bool(get(server, "connection_failed", False))
+
+
+def is_closing(server: AgentServer) -> bool:
+    return server.draining or bool(getattr(_pool(server), "_closed", False))
+
+
+def _pool(server: AgentServer) -> Any:
+    return get(server, "proc_pool")
+
+
+def executors(server: AgentServer) -> list[Any]:
+    return list(getattr(_pool(server), "processes", ()))
+
+
+def running_job(executor: Any) -> RunningJobInfo | None:
+    job: RunningJobInfo | None = getattr(executor, "running_job", None)
+    return job
+
+
+def pid(executor: Any) -> int | None:
+    number = getattr(executor, "pid", None)
+    return number if isinstance(number, int) else None
+
+
+def died(executor: Any) -> bool:
+    """Whether a job process that is gone was killed, or ended with an error of its own."""
+    exitcode = getattr(executor, "exitcode", None)
+    return bool(getattr(executor, "killed", False)) or exitcode not in (0, None)
+
+
+def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], None]) -> None:
+    """`process_ready`, `process_closed`, `process_job_launched`; the pool exists once `run()` has begun."""
+    pool = _pool(server)
+    if pool is not None and hasattr(pool, "on"):
+        pool.on(event, callback)
+
+
+async def close_pool(server: AgentServer) -> None:
+    """What `aclose()` leaves undone when the server has not come up yet."""
+    pool = _pool(server)
+    if pool is not None and hasattr(pool, "aclose"):
+        await pool.aclose()
+
+
+async def hold_process_start(server: AgentServer, seconds: float) -> None:
+    """Occupy one of the places in which the pool starts processes."""
+    places = getattr(_pool(server), "_init_sem", None)
+    if isinstance(places, asyncio.Semaphore):
+        async with places:
+            await asyncio.sleep(seconds)
+
+
+def active_jobs(server: AgentServer) -> set[str]:
+    return {job.job.id for each in executors(server) if (job := running_job(each)) is not None}
+
+
+def process_ids(server: AgentServer) -> set[int]:
+    """Every process known to belong to this worker: after their parent's death ppid would not lead to them."""
+    return {number for number in _process_ids(server) if isinstance(number, int) and number > 1}
+
+
+def _process_ids(server: AgentServer) -> Iterator[Any]:
+    yield from (pid(each) for each in executors(server))
+    yield pid(get(server, "inference_executor"))
+    yield getattr(forkserver._forkserver, "_forkserver_pid", None)
+    yield getattr(resource_tracker._resource_tracker, "_pid", None)

@@ -1,0 +1,1 @@
+"""What the worker says on stdout and stderr: JSON lines, without ever waiting for whoever reads them."""

@@ -1,0 +1,115 @@
+"""Writing to a file descriptor that somebody else may have stopped reading, or left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import stat
+import threading
+import time
+
+ATOMIC = select.PIPE_BUF
+"""A pipe takes this many bytes whole or not at all, so lines of several processes do not mix."""
+
+
+class Outlet:
+    """One descriptor, written in whole lines where possible; what cannot be written in time is dropped.
+
+    O_NONBLOCK belongs to the open file and not to the descriptor: setting it on an inherited stdout would change
+    the stdout of every process that shares it. So a pipe is opened a second time, and a socket is told per call.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.dropped = 0
+        self._lock = threading.Lock()
+        self._torn = False
+        self._stuck = False
+        self._pipe: int | None = None
+        self._socket: socket.socket | None = None
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            mode = os.fstat(self.fd).st_mode
+            if stat.S_ISFIFO(mode):
+                self._pipe = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            elif stat.S_ISSOCK(mode):
+                self._socket = socket.socket(fileno=os.dup(self.fd))
+        except OSError:
+            # no /proc, or no reader any more: the plain descriptor does, with poll() before each write
+            self._pipe = None
+
+    @property
+    def private_fd(self) -> int:
+        """A descriptor of ours for C code such as faulthandler: where it can be, one that never blocks."""
+        return self._pipe if self._pipe is not None else self.fd
+
+    def write(self, data: bytes, patience: float) -> bool:
+        """Write all of `data` within `patience` seconds. False: (the rest of) it was dropped."""
+        deadline = time.monotonic() + patience
+        if not self._lock.acquire(timeout=max(patience, 0.0)):
+            self.dropped += 1
+            return False
+        try:
+            # After one failure nobody is made to wait again until a write has succeeded.
+            done = self._write(b"\n" + data if self._torn else data, 0.0 if self._stuck else deadline)
+            self._stuck = not done
+        except OSError:
+            self._gone()
+            done = True
+        finally:
+            self._lock.release()
+        if not done:
+            self.dropped += 1
+        return done
+
+    def _write(self, data: bytes, deadline: float) -> bool:
+        rest = memoryview(data)
+        begun = False
+        while rest:
+            try:
+                sent = self._some(rest)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            if sent:
+                begun, rest = True, rest[sent:]
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._torn = self._torn or begun
+                return False
+            self._await_room(min(left, 0.05))
+        self._torn = False
+        return True
+
+    def _some(self, data: memoryview) -> int:
+        if self._pipe is not None:
+            return os.write(self._pipe, data[:ATOMIC])
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return os.write(self.fd, data[:ATOMIC]) if self._has_room() else 0
+
+    def _has_room(self, wait: float = 0.0) -> bool:
+        poll = select.poll()
+        poll.register(self.private_fd, select.POLLOUT)
+        return bool(poll.poll(wait * 1000))
+
+    def _await_room(self, wait: float) -> None:
+        with contextlib.suppress(OSError):
+            self._has_room(wait)
+
+    def _gone(self) -> None:
+        """The reader has left: from now on this descriptor is /dev/null, for us and for C code alike."""
+        with contextlib.suppress(OSError):
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(null, self.fd)
+            if self._pipe is not None:
+                os.dup2(null, self._pipe, inheritable=False)
+            os.close(null)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._torn = self._stuck = False

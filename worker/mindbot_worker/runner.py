@@ -1,0 +1,112 @@
+"""Runs an AgentServer from its start to its last call: `server.run()`, never LiveKit's command line.
+
+That one swallows every fatal error and exits with 0, and takes a second SIGTERM for "drop all calls".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from livekit.agents import AgentServer, __version__
+
+from mindbot_config.settings import Settings
+from mindbot_worker import ending, wire
+from mindbot_worker import livekit_internals as internals
+from mindbot_worker.capacity import Capacity
+from mindbot_worker.failures import ConfigFailure, Unreachable, WorkerFailure
+from mindbot_worker.heartbeat import Heartbeat
+from mindbot_worker.inbox import Inbox
+from mindbot_worker.output.lines import summarise
+from mindbot_worker.pool_watch import PoolWatch
+from mindbot_worker.pulse import LoopPulse
+from mindbot_worker.registration import Registration
+from mindbot_worker.stop import StopRequest
+from mindbot_worker.synthetic import SyntheticCalls
+from mindbot_worker.vitals import Vitals
+
+ENDED, VERSION = "serving.ended", "serving.version"
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """One server, its pulse and its end. `run` returns when the worker was asked to stop and has drained."""
+
+    def __init__(
+        self, server: AgentServer, settings: Settings, vitals: Vitals, heartbeat: Heartbeat, capacity: Capacity
+    ) -> None:
+        self._server, self._settings, self._vitals, self._capacity = server, settings, vitals, capacity
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._pulse = LoopPulse(heartbeat, vitals, settings.limits.beat_interval, self._refresh)
+        self._registration = Registration(server, vitals, wanted=settings.worker.registered, changed=self._pulse.nudge)
+
+    async def run(self, stop: StopRequest, inbox: Inbox) -> None:
+        """Raises WorkerFailure if the server cannot start or ends by itself."""
+        _compare_versions()
+        self._start(self._pulse.run(), "pulse")
+        self._registration.observe()
+        serving = self._start(self._server.run(unregistered=not self._settings.worker.registered), "serve")
+        # One turn of the loop: the pool then exists, and has not started a process yet.
+        await asyncio.sleep(0)
+        pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge)
+        pool.install()
+        inbox.listen(asyncio.get_running_loop(), pool.on_report)
+        if interval := self._settings.worker.synthetic_interval:
+            self._start(self._call_when_ready(interval), "synthetic")
+        stopping = self._start(stop.wait(), "stop")
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            raise self._failure(serving)
+        await self._end(serving, stop.reason)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine, name=f"mindbot-{name}")
+        self._tasks.add(task)
+        return task
+
+    def _refresh(self) -> None:
+        """Before each beat: what is read from the server rather than told by it."""
+        self._vitals.load = self._capacity.share_taken()
+        self._vitals.pids = internals.process_ids(self._server)
+        self._registration.refresh()
+
+    async def _call_when_ready(self, interval: float) -> None:
+        await self._registration.ready.wait()
+        await SyntheticCalls(self._server, self._capacity, interval).run()
+
+    async def _end(self, serving: asyncio.Task[Any], reason: str) -> None:
+        self._vitals.state = wire.DRAINING
+        self._pulse.nudge()
+        calls = len(internals.active_jobs(self._server))
+        logger.info("no new calls are taken", extra={"event": ending.DRAINING, "reason": reason, "calls": calls})
+        if self._registration.up:
+            await ending.drain(self._server, self._settings.pool.drain_timeout)
+        else:
+            await ending.abandon(self._server, serving)
+        self._pulse.beat()
+        logger.info("the worker has ended", extra={"event": ENDED})
+
+    def _failure(self, serving: asyncio.Task[Any]) -> WorkerFailure:
+        exc = serving.exception()
+        if internals.connection_failed(self._server):
+            return Unreachable(self._vitals.problem or "cannot reach livekit")
+        if exc is None:
+            return WorkerFailure("the agent server ended by itself")
+        kind = ConfigFailure if isinstance(exc, ValueError) and not self._registration.up else WorkerFailure
+        failure = kind(f"the agent server failed: {summarise(exc)}")
+        failure.__cause__ = exc
+        return failure
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _compare_versions() -> None:
+    if __version__ != internals.READ_FROM:
+        said = f"livekit-agents {__version__} is not {internals.READ_FROM}, which this worker was made for"
+        logger.warning(said, extra={"event": VERSION})

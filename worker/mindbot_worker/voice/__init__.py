@@ -1,0 +1,46 @@
+"""MindBot, the agent that is served when none of your own is given: `--agent mindbot_worker.voice:server`."""
+
+from __future__ import annotations
+
+import os
+
+from livekit.agents import Agent, AgentServer, JobContext, JobProcess
+from livekit.plugins import silero
+
+from mindbot_config.settings import Settings
+from mindbot_config.sources import from_environ
+from mindbot_worker.voice import events, room, trial
+from mindbot_worker.voice.session import build_session
+
+_SETTINGS, _VAD = "mindbot.settings", "mindbot.vad"
+
+
+def prepare(process: JobProcess) -> None:
+    """Once in each job process, before its call: read the settings, load the voice activity detector."""
+    settings = from_environ(os.environ)
+    process.userdata[_SETTINGS] = settings
+    process.userdata[_VAD] = silero.VAD.load(
+        min_speech_duration=settings.voice.min_speech_duration,
+        min_silence_duration=settings.voice.min_silence_duration,
+    )
+
+
+server = AgentServer(setup_fnc=prepare)
+
+
+@server.rtc_session()
+async def converse(context: JobContext) -> None:
+    """One call, from the greeting until the caller has left."""
+    settings: Settings = context.proc.userdata[_SETTINGS]
+    session = build_session(context, settings.voice, context.proc.userdata[_VAD])
+    events.log_speech(session, with_text=settings.log.log_transcripts)
+    room.end_with_session(context, session)
+    agent = Agent(instructions=settings.voice.instructions)
+    if context.is_fake_job():
+        await trial.converse(context, session, agent, settings.voice.greeting)
+        return
+    await room.connect(context, retries=settings.voice.connect_retries)
+    room.end_when_left(context)
+    await session.start(agent, room=context.room)
+    if settings.voice.greeting:
+        session.say(settings.voice.greeting)

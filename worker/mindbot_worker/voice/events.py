@@ -1,0 +1,41 @@
+"""What was said, in the log: whole utterances of either side, and interim transcripts at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from livekit.agents import AgentSession, ConversationItemAddedEvent, UserInputTranscribedEvent
+from livekit.agents.llm import ChatMessage
+
+USER_SPEECH, AGENT_SPEECH, INTERIM = "user.speech", "agent.speech", "transcript.interim"
+
+logger = logging.getLogger(__name__)
+
+
+def log_speech(session: AgentSession[Any], *, with_text: bool) -> None:
+    """The text itself is personal data: it is written only `with_text`, its length always."""
+
+    def on_item(event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if isinstance(item, ChatMessage) and item.role in ("user", "assistant"):
+            _log_utterance(item, with_text)
+
+    def on_transcript(event: UserInputTranscribedEvent) -> None:
+        if not event.is_final:
+            logger.debug("hearing", extra={"event": INTERIM, **_said(event.transcript, with_text)})
+
+    session.on("conversation_item_added", on_item)
+    session.on("user_input_transcribed", on_transcript)
+
+
+def _log_utterance(item: ChatMessage, with_text: bool) -> None:
+    said = {"speech_id": item.id, **_said(item.text_content or "", with_text)}
+    if item.role == "user":
+        logger.info("the caller spoke", extra={"event": USER_SPEECH, **said})
+    else:
+        logger.info("the agent spoke", extra={"event": AGENT_SPEECH, "interrupted": bool(item.interrupted), **said})
+
+
+def _said(text: str, with_text: bool) -> dict[str, Any]:
+    return {"characters": len(text)} | ({"text": text} if with_text else {})
