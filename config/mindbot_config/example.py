@@ -38,7 +38,7 @@ Copy it to a file of mode 0600 and name that with --env-file, [env] file or MIND
 overrides the inherited environment, an empty value too: remove the lines that you do not fill in. Every worker gets
 it. systemd credentials of the same names (LoadCredential=OPENAI_API_KEY:...) fill in what is empty or not set.
 Values are taken as they are: $NAME is not replaced; put values with spaces or # in quotes.
-`mindbot-supervisor doctor` proves that they work.
+`mindbot-supervisor config check` says which are missing or malformed.
 
 This file is made by `python -m mindbot_config.example`."""
 
