@@ -6,6 +6,7 @@ A line that does not fit is refused with a `BadBeat` that says why; it never har
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -24,6 +25,14 @@ FROM_LOOP, FROM_THREAD = "loop", "thread"
 
 COMPLETED, FAILED, KILLED = "completed", "failed", "killed"
 """How a call ended: by itself, by an exception in its agent, or with its job process dead."""
+
+CALL_ENDING = "ending"
+"""The state of a call whose agent has done its work: what becomes of it now is no loss."""
+
+JOURNALS = "calls"
+"""The folder of the runtime directory with what was said in each live call."""
+JOURNAL, RECOVERS = "mindbot.journal", "mindbot.recovers"
+"""Attributes of a dispatch that continues a call: the name of its journal, and the job that it continues."""
 
 HEARTBEAT_FD = "MINDBOT_HEARTBEAT_FD"
 LEASH_FD = "MINDBOT_LEASH_FD"
@@ -93,6 +102,16 @@ class Beat:
     problem: str = ""
     """What keeps the worker from being registered, in one plain sentence; empty when nothing does."""
     failure: Failure | None = None
+
+
+def journal_name(room: str, job: str) -> str:
+    """The file name of a call's journal. Rooms are named by anybody, so no part of a name gets into a path."""
+    return hashlib.sha256(f"{room}\0{job}".encode(errors="replace")).hexdigest()[:32]
+
+
+def is_journal_name(name: str) -> bool:
+    """Whether `journal_name` could have made it."""
+    return len(name) == 32 and set(name) <= set("0123456789abcdef")
 
 
 def encode(beat: Beat) -> bytes:

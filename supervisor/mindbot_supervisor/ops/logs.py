@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -90,10 +91,14 @@ def _json(_: object, __: str, record: Record) -> str:
 
 
 def _console() -> Callable[[object, str, Record], str]:
-    render = structlog.dev.ConsoleRenderer(colors=True, sort_keys=False)
+    render = structlog.dev.ConsoleRenderer(colors=os.isatty(1), sort_keys=False)
 
     def readable(logger: object, level: str, record: Record) -> str:
+        """People read the words first, and know which host they are on."""
         record.pop("host", None)
+        words = record.pop("message", None) or record.pop("text", None)
+        if words is not None:
+            record["event"] = f"{record['event']}: {words}"
         return render(logger, level, record)
 
     return readable

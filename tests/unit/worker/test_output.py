@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mindbot_worker.output import routine
 from mindbot_worker.output.lines import WORKER_LOG, Lines, summarise
 from mindbot_worker.output.outlet import Outlet
 from mindbot_worker.output.queue import LogQueue
@@ -231,3 +232,17 @@ def read_for(fd: int, seconds: float) -> bytes:
         except BlockingIOError:
             threading.Event().wait(0.01)
     return taken.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "written"),
+    [
+        ("livekit.agents", "plugin registered", "debug"),
+        ("livekit.agents", "received job request", "info"),
+        ("livekit.agents", "draining worker", "debug"),
+        ("my.agent", "plugin registered", "info"),
+    ],
+)
+def test_what_livekit_logs_at_every_start_is_written_as_debug(name, message, written):
+    record = logging.LogRecord(name, logging.INFO, "f.py", 1, message, None, None)
+    assert logging.getLevelName(routine.level(record)).lower() == written

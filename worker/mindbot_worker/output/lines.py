@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mindbot_worker.output import routine
 from mindbot_worker.output.redaction import Redactor
 
 WORKER_LOG = "worker.log"
@@ -46,7 +47,7 @@ class Lines:
         event = str(extras.pop("event", WORKER_LOG))
         fixed = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
+            "level": logging.getLevelName(routine.level(record)).lower(),
             "event": event,
             "message": _shorten(message),
             "logger": record.name,
