@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +23,9 @@ from mindbot_config.errors import ConfigError
 from mindbot_config.paths import Paths, resolve
 from mindbot_config.sources import Loaded
 
-from . import directory, mode
+from . import directory, mode, recover
 from .core import events
-from .core.model import Change, Phase
+from .core.model import Change, Phase, Ref
 from .core.policy import Policy
 from .core.pool import Pool
 from .errors import OK, Refused, SupervisorError
@@ -37,6 +37,7 @@ from .ops.notify import Systemd
 from .ops.redact import Redactor
 from .ops.sink import Sink
 from .ops.view import Json, View
+from .records import Records
 from .reload import difference
 from .runtime import linux
 from .runtime.engine import Engine, Launch
@@ -114,8 +115,16 @@ class Daemon:
             self._logs.note(
                 events.LOCAL_READY, mode=self._mode.value, detail=mode.explain(self._mode, addresses.livekit_url)
             )
+        self._records = Records(
+            self._paths.state_dir,
+            redact=self._logs.mask,
+            transcripts=lambda: self._loaded.settings.log.log_transcripts,
+            failed=lambda why: self._logs.note(events.JOURNAL_FAILED, "warning", detail=why),
+        )
         self._engine = self._make_engine()
+        self._records.attach(self._engine)
         self._engine.other_children = children
+        recover.follow(self._engine, self._settings, self._engine.launch.environ, self._paths.runtime_dir)
         self._operations = Operations(self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload)
         servers = await self._serve()
         self._engine.start()
@@ -123,6 +132,7 @@ class Daemon:
             return await self._live()
         finally:
             await self._engine.close()
+            self._records.close()
             await services.close()
             for server in servers:
                 await server.close()
@@ -133,7 +143,7 @@ class Daemon:
 
     def _make_engine(self) -> Engine:
         pool = Pool(self._policy(self._loaded), time.monotonic())
-        return Engine(pool, self._launch(self._loaded), tell=self._tell, write_output=self._logs.output)
+        return Engine(pool, self._launch(self._loaded), tell=self._tell, write_output=self._write_output)
 
     def _policy(self, loaded: Loaded) -> Policy:
         settings = loaded.settings
@@ -156,7 +166,7 @@ class Daemon:
 
     async def _serve(self) -> list[Server]:
         pages = Pages(self._status, self._unready)
-        servers = [Server(control_app(pages, self._operations.commands()), self._control)]
+        servers = [Server(control_app(pages, self._operations.commands(), {"explain": self._explain}), self._control)]
         if self._http is not None:
             servers.append(Server(http_app(pages), self._http))
             host, port = self._http.getsockname()[:2]
@@ -231,6 +241,7 @@ class Daemon:
         self._logs.set_redactor(Redactor(secret_values(new.environ)))
         self._loaded, self._before, engine.launch = new, engine.launch, launch
         engine.pool.follow(self._policy(new))
+        recover.follow(engine, new.settings, launch.environ, self._paths.runtime_dir)
         if new.settings.pool.workers != old.settings.pool.workers:
             engine.carry_out(engine.pool.scale(new.settings.pool.workers, now))
         if found.roll is not None:
@@ -255,8 +266,16 @@ class Daemon:
         ready, calls = pool.ready, pool.active_calls
         self._systemd.status(f"{ready} of {len(pool.slots)} workers ready, {calls} calls")
 
+    async def _explain(self, fields: Mapping[str, object]) -> Json:
+        return self._records.explain(self._engine, self._status(), str(fields.get("worker", "")))
+
+    def _write_output(self, ref: Ref, pid: int, level: str, event: str, fields: Mapping[str, object]) -> None:
+        self._logs.output(ref, pid, level, event, fields)
+        self._records.output(ref, level, event, fields)
+
     def _tell(self, change: Change) -> None:
         self._logs.change(change)
+        self._records.tell(change)
         if change.event == events.ROLLOUT_STOPPED and self._before is not None:
             self._engine.launch = self._before  # what the kept workers run is known to work
         if change.event == events.WORKER_READY and not self._was_ready:

@@ -2,23 +2,31 @@
 
     stub.py [--after S] [--calls N] [HABIT@SLOT[.GENERATION] …]
 
-A habit without a place is every slot's. What a habit needs is in its function below.
+A habit without a place is every slot's. What a habit needs is in its function below. Some words say in what state the
+habit finds the worker: `call` and `calls` give it one call or three, `starting` keeps it from becoming ready, `drained`
+makes the habit wait until the worker drains.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import faulthandler
 import json
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 from mindbot_worker import wire
 
 BEAT = float(os.environ.get("STUB_BEAT", "0.2"))
+CALLS = {"call": 1, "calls": 3}
+WHEN = ("starting", "drained")
 
 
 class Worker:
@@ -44,11 +52,16 @@ class Worker:
         self.write(json.dumps({**line, **self.extra, **extra}).encode() + b"\n")
 
     def write(self, data: bytes) -> None:
-        with self.lock:
+        with self.lock, contextlib.suppress(BrokenPipeError):
             os.write(self.fd, data)
 
+    def watch_leash(self) -> None:
+        """The supervisor is gone: finish the calls, take no new ones."""
+        os.read(int(os.environ[wire.LEASH_FD]), 1)
+        self.draining.set()
+
     def thread_beats(self) -> None:
-        while True:
+        while not self.quiet:
             time.sleep(BEAT)
             self.write(json.dumps({"v": 1, "seq": 0, "state": self.state, "source": "thread"}).encode() + b"\n")
 
@@ -76,6 +89,57 @@ def hang(_: Worker) -> None:
 
 def hang_c(_: Worker) -> None:
     ctypes.PyDLL(None).sleep(3600)  # holds the interpreter lock: no Python thread runs meanwhile
+
+
+def silent(worker: Worker) -> None:
+    """Stops beating, and lives on."""
+    worker.quiet = True
+    while not worker.draining.is_set():
+        time.sleep(BEAT)
+    sys.exit(0)
+
+
+def mute(_: Worker) -> None:
+    """Blocked while it boots, before its first beat."""
+    time.sleep(3600)
+
+
+def dies_at_boot(_: Worker) -> None:
+    sys.exit("no module named x")
+
+
+def sigkill(_: Worker) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def oom(worker: Worker) -> None:
+    """Into the cgroup that the test has made for it, and there beyond its limit."""
+    (Path(os.environ["STUB_CGROUPS"]) / worker.name / "cgroup.procs").write_text(str(os.getpid()))
+    hoard = []
+    while True:
+        hoard.append(bytearray(os.urandom(1024) * 1024))
+        worker.beat()
+
+
+def fd_leak(worker: Worker) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    leaked = []
+    while True:
+        leaked.append(os.open("/dev/null", os.O_RDONLY))
+        if len(leaked) % 50 == 0:
+            worker.beat()
+
+
+def busy(_: Worker) -> None:
+    def spin() -> None:
+        while True:
+            pass
+
+    threading.Thread(target=spin, daemon=True).start()
+
+
+def storm(worker: Worker) -> None:
+    worker.extra["jobs"] = {"started": 0, "failed": 20, "storm": 20}
 
 
 def stop(_: Worker) -> None:
@@ -164,10 +228,16 @@ def main() -> None:
     parser.add_argument("--call-seconds", type=float, default=3600)
     parser.add_argument("habits", nargs="*")
     options = parser.parse_args()
-    habits = [habit for word in options.habits if (habit := mine(word))]
-    worker = Worker(options.calls, 1.5 if "slow_boot" in habits else 0)
+    words = [habit for word in options.habits if (habit := mine(word))]
+    habits = [word for word in words if word not in CALLS and word not in WHEN]
+    calls = max([options.calls, *(CALLS.get(word, 0) for word in words)])
+    worker = Worker(calls, 1.5 if "slow_boot" in words else 3600 if "starting" in words else 0)
     signal.signal(signal.SIGTERM, lambda *_: worker.draining.set())
+    faulthandler.register(signal.SIGUSR2)
+    for habit in set(habits) & {"mute", "dies_at_boot"}:
+        HABITS[habit](worker)
     threading.Thread(target=worker.thread_beats, daemon=True).start()
+    threading.Thread(target=worker.watch_leash, daemon=True).start()
     began = time.monotonic()
     worker.beat()
     while True:
@@ -179,7 +249,8 @@ def main() -> None:
             if not worker.calls:
                 worker.beat()
                 sys.exit(0)
-        if habits and now >= options.after:
+        due = worker.draining.is_set() if "drained" in words else now >= options.after
+        if habits and due:
             HABITS[habits.pop(0)](worker)
         worker.beat()
         worker.draining.wait(BEAT) if not worker.draining.is_set() else time.sleep(BEAT)

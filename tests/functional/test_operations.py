@@ -30,7 +30,8 @@ def test_restart_all_replaces_each_worker_and_cuts_no_call(tmp_path):
 
 
 def test_broken_code_never_empties_the_pool(tmp_path):
-    with Daemon(tmp_path, "--workers", "2", *stub("--after", "0", "slow_boot@0.2", "exit_78@0.2"), environ=SLOW_CHECKS) as daemon:
+    words = stub("--after", "0", "slow_boot@0.2", "exit_78@0.2")
+    with Daemon(tmp_path, "--workers", "2", *words, environ=SLOW_CHECKS) as daemon:
         daemon.ready(2)
         done = daemon.client("restart", "all", timeout=60)
         assert done.returncode == 1

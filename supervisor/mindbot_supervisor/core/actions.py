@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mindbot_worker.wire import Call
+
 from .model import Ref
 
 
@@ -43,4 +45,26 @@ class GiveUp:
     message: str
 
 
-Action = Spawn | Terminate | DumpStacks | Kill | GiveUp
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Bring a new agent into the room of this call within `seconds`, then report `answered`.
+
+    The caller must never hear two agents: the old one is taken out of the room first. `moved`: it still lives.
+    `replaces` is the job whose own attempt is to be given up for this one, the same caller's.
+    """
+
+    call: Call
+    attempt: int
+    seconds: float
+    moved: bool = False
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nobody will continue this call: remove what was kept of it."""
+
+    call: Call
+
+
+Action = Spawn | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget

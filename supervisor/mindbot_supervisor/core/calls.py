@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mindbot_worker.wire import COMPLETED, Beat, Call
+from mindbot_worker.wire import COMPLETED, KILLED, Beat, Call
 
 from . import events
 from .model import Change, Ref
@@ -25,10 +25,26 @@ class CallCounts:
     cut_by_us: int = 0
 
 
+def killed(before: tuple[Call, ...], beat: Beat) -> list[Call]:
+    """Calls of the last beat whose job processes have died since, while their worker lives."""
+    present = {call.job for call in beat.calls}
+    dead = {ended.job for ended in beat.ended if ended.outcome == KILLED}
+    return [call for call in before if call.job in dead and call.job not in present]
+
+
 def started_and_ended(
-    before: tuple[Call, ...], beat: Beat, ref: Ref, pid: int | None, now: float, counts: CallCounts
+    before: tuple[Call, ...],
+    beat: Beat,
+    ref: Ref,
+    pid: int | None,
+    now: float,
+    counts: CallCounts,
+    elsewhere: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[Change]:
-    """The changes between the calls of the last beat and those of `beat`; ended and lost ones are counted."""
+    """The changes between the calls of the last beat and those of `beat`; ended and lost ones are counted.
+
+    `elsewhere` tells by its job whether a call goes on with another agent: then its end here is none.
+    """
     known = {call.job: call for call in before}
     present = {call.job for call in beat.calls}
     outcomes = {ended.job: ended.outcome for ended in beat.ended}
@@ -36,7 +52,7 @@ def started_and_ended(
         if call.job not in known:
             yield Change(events.CALL_STARTED, now, ref, pid, fields=name(call))
     for job, call in known.items():
-        if job in present:
+        if job in present or elsewhere(job):
             continue
         outcome = outcomes.get(job, OUTCOME_UNKNOWN)
         if outcome in (COMPLETED, OUTCOME_UNKNOWN):

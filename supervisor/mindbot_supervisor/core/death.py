@@ -11,10 +11,12 @@ from .model import Death, Exit, LastExit, Phase, Reason, Worker
 
 def cause(worker: Worker, ended: Exit) -> Death:
     """Exit code 0 that nobody asked for is a crash: LiveKit's own command line exits 0 on every fatal failure."""
-    if ended.oom:
-        return Death.OOM
     if worker.killed and ended.signal == SIGKILL:
         return Death.KILLED
+    if ended.oom:
+        return Death.OOM
+    if worker.leftover:
+        return Death.ASKED  # whose child it is not, that one is not told how it ended
     if worker.phase is Phase.DRAINING and (ended.code == 0 or ended.signal == SIGTERM):
         return Death.ASKED
     return Death.CRASHED if ended.signal is None else Death.SIGNAL
@@ -28,7 +30,7 @@ def describe(worker: Worker, ended: Exit, now: float, calls: int) -> LastExit:
     return LastExit(verdict, ended.code, ended.signal, reason, now, calls)
 
 
-def fields(last: LastExit, worker: Worker, failure: Failure | None) -> dict[str, object]:
+def fields(last: LastExit, worker: Worker, failure: Failure | None, detail: str = "") -> dict[str, object]:
     """The evidence as log fields."""
     found: dict[str, object] = {
         "verdict": last.verdict.value,
@@ -38,7 +40,8 @@ def fields(last: LastExit, worker: Worker, failure: Failure | None) -> dict[str,
         "uptime": round(last.at - worker.spawned_at, 3),
         "calls": last.calls,
     }
-    return found if failure is None else {**found, "detail": failure.message}
+    words = failure.message if failure is not None else detail
+    return {**found, "detail": words} if words else found
 
 
 def signal_name(number: int | None) -> str | None:

@@ -36,11 +36,17 @@ ROLLOUT_STOPPED = "rollout.stopped"
 CALL_STARTED = "call.started"
 CALL_ENDED = "call.ended"
 CALL_LOST = "call.lost"
+CALL_RECOVERING = "call.recovering"
+CALL_RECOVERED = "call.recovered"
+CALL_MIGRATED = "call.migrated"
+CALL_QUARANTINED = "call.quarantined"
 
 LIMIT_WARNED = "limit.warned"
 BEAT_REJECTED = "beat.rejected"
 CONFIG_REJECTED = "config.rejected"
 ENV_CHANGED = "env.changed"
+
+JOURNAL_FAILED = "journal.failed"
 
 HTTP_LISTENING = "http.listening"
 HTTP_UNAVAILABLE = "http.unavailable"

@@ -10,7 +10,10 @@ from mindbot_worker.wire import FROM_THREAD, Beat, Call
 
 from .model import Phase, Sample, Worker
 from .policy import Policy
+from .trend import Leak, Trend
 
+WARM_UP = 120.0
+"""Seconds after ready in which memory says nothing: job processes are started ahead, modules and caches fill."""
 ERRORS_KEPT = 512
 """Error reports kept for the window; each may stand for many errors."""
 
@@ -38,6 +41,7 @@ class Observation:
     cpu_over_for: float
     jobs_started: int
     jobs_storm: int
+    leak: Leak | None
 
     @property
     def lingering(self) -> bool:
@@ -60,6 +64,7 @@ class History:
     errors_seen: int = 0
     by_seen: dict[str, int] = field(default_factory=dict)
     errors: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
+    trend: Trend = field(default_factory=Trend)
 
     def hear(self, beat: Beat, now: float) -> bool:
         """Take a beat in. False if it is an old one that came late or twice: it changes nothing."""
@@ -71,6 +76,7 @@ class History:
         self.rejected = 0
         self.beat, self.loop_at = beat, now
         self._count_errors(beat, now)
+        self.trend.calls([call.job for call in beat.calls], now)
         if beat.registered is False:
             self.unregistered_since = now if self.unregistered_since is None else self.unregistered_since
         else:
@@ -119,7 +125,13 @@ class History:
             by.update(kinds)
         return sum(n for _, n, _ in self.errors), by
 
+    def _follow_memory(self, worker: Worker, now: float) -> None:
+        ready_for = now - worker.ready_at if worker.ready_at is not None and worker.serving else 0.0
+        if self.sample is not None and ready_for >= WARM_UP:
+            self.trend.see(self.sample.uss_mb, self.sample.pss_mb, now, worker.roll)
+
     def observe(self, worker: Worker, policy: Policy, now: float, *, siblings_registered: bool) -> Observation:
+        self._follow_memory(worker, now)
         total, by = self.errors_within(policy.limits.error_window, now)
         beat = self.beat
         since_beat = now - self.loop_at if self.loop_at is not None else 0.0
@@ -140,6 +152,7 @@ class History:
             cpu_over_for=0.0 if self.cpu_over_since is None else now - self.cpu_over_since,
             jobs_started=beat.jobs_started if beat else 0,
             jobs_storm=beat.jobs_storm if beat else 0,
+            leak=self.trend.leak(policy.memory_soft_mb),
         )
 
 

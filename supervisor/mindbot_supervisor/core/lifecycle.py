@@ -16,6 +16,9 @@ from .actions import Action, DumpStacks, Kill, Terminate
 from .model import Change, Phase, Reason, Urgency, Verdict, Worker
 from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, STACK_GRACE, STOP_TIMEOUT, Policy
 
+STACK_TELLS = frozenset({Reason.HUNG, Reason.START, Reason.DRAIN_TIMEOUT})
+"""Reasons for which the stacks say why: it does not answer, does not start, or does not end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -160,8 +163,9 @@ def _condemn(move: _Move, verdict: Verdict, calls: int) -> None:
     worker = move.worker
     if worker.phase is Phase.KILLING:
         return
-    hung = verdict.reason is Reason.HUNG
-    grace = (HUNG_CALLS_GRACE if calls and worker.phase is not Phase.DRAINING else STACK_GRACE) if hung else 0.0
+    waits = verdict.reason is Reason.HUNG and calls and worker.phase is not Phase.DRAINING
+    telling = verdict.reason in STACK_TELLS
+    grace = HUNG_CALLS_GRACE if waits else STACK_GRACE if telling else 0.0
     move.worker = replace(
         worker,
         phase=Phase.KILLING,
@@ -169,7 +173,7 @@ def _condemn(move: _Move, verdict: Verdict, calls: int) -> None:
         deadline=move.now + grace,
         stacks_due=move.now + min(grace, STACK_GRACE),
     )
-    if hung or verdict.reason is Reason.START:
+    if telling:
         move.actions.append(DumpStacks(worker.ref))
     level = "error" if verdict.reason is not Reason.STOP else "warning"
     move.tell_verdict(events.WORKER_KILLING, level, verdict, calls)
@@ -227,8 +231,8 @@ def _suspect(move: _Move, silence: float, policy: Policy) -> None:
 def _overdue(move: _Move, passed: Passed, policy: Policy) -> None:
     """Calls may last until the drain deadline; without any, a worker has STOP_TIMEOUT to end."""
     worker = move.worker
-    if passed.calls or worker.quiet_since is None:
-        move.worker = worker = replace(worker, quiet_since=None if passed.calls else move.now)
+    if passed.calls or worker.quiet_since is None or worker.leftover:
+        move.worker = worker = replace(worker, quiet_since=None if passed.calls or worker.leftover else move.now)
     due, limit = worker.deadline or move.now, policy.pool.drain_timeout
     if worker.quiet_since is not None and worker.quiet_since + STOP_TIMEOUT < due:
         due, limit = worker.quiet_since + STOP_TIMEOUT, STOP_TIMEOUT

@@ -44,8 +44,11 @@ class Reason(StrEnum):
     BROKEN = "broken"
     CPU = "cpu"
     STORM = "storm"
+    PRESSURE = "pressure"
+    HOST_STARVED = "host_starved"
     LIFETIME = "lifetime"
     LEFT = "left"
+    LEFTOVER = "leftover"
     OPERATOR = "operator"
     CONFIG = "config"
     ENV = "env"
@@ -96,11 +99,13 @@ class Death(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, as the kernel tells it: exactly one of `code` and `signal` is set."""
+    """How a process ended, as the kernel tells it: `code` or `signal` is set, and neither for no child of ours."""
 
     code: int | None = None
     signal: int | None = None
     oom: bool = False
+    detail: str = ""
+    """What else the kernel says of it, and where that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ class Worker:
     termed: bool = False
     """It was told to finish: SIGTERM is sent once, ever."""
     killed: bool = False
+    leftover: bool = False
+    """A dead daemon's worker: it finishes its calls, of which nothing is known, until its deadline."""
     deadline: float | None = None
     """DRAINING: killed if still alive then. KILLING: the (next) SIGKILL."""
     quiet_since: float | None = None

@@ -9,22 +9,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from mindbot_worker.wire import Beat, Call, Failure
+from mindbot_worker.wire import KILLED, Beat, Call, Failure
 
 from . import brake, death, events, slots
-from .actions import Action, GiveUp, Kill, Spawn
+from .actions import Action, GiveUp, Kill, Spawn, Terminate
 from .admission import admit
 from .boot import CONFIG_ERROR, Boot
-from .calls import CallCounts, lost, started_and_ended
-from .history import History
+from .calls import CallCounts, killed, lost, started_and_ended
+from .history import History, Observation
 from .lifecycle import Event, Judged, Kept, Passed, Relieved, Said, step
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Urgency, Verdict, Worker
 from .policy import START_STAGGER, Policy
+from .pressure import Host, Pressure
+from .recovery import Answer, Moves, Recovery, Terms
 from .rollout import Rollout
 from .rules import judge
 
 BY_OPERATOR = frozenset({Reason.OPERATOR, Reason.CONFIG, Reason.ENV, Reason.SCALE, Reason.STOP})
-NOT_A_FAILURE = BY_OPERATOR | {Reason.LIFETIME, Reason.LEFT, Reason.DRAIN_TIMEOUT}
+NOT_A_FAILURE = BY_OPERATOR | {Reason.LIFETIME, Reason.LEFT, Reason.DRAIN_TIMEOUT, Reason.PRESSURE}
 """Reasons to leave that say nothing against the slot."""
 LATE_TICK = 2.0
 """A tick later than this many seconds beyond its interval: the supervisor itself was not running."""
@@ -47,8 +49,10 @@ class Pool:
         self.histories: dict[Ref, History] = {}
         self.slots = {index: slots.Slot(index) for index in range(policy.pool.workers)}
         self.counts = CallCounts()
+        self.recovery: Recovery | None = None
         self.restarts: dict[Reason, int] = {}
         self.brake = brake.Brake()
+        self.pressure = Pressure()
         self.stopping = False
         self.rollout: Rollout | None = None
         self._generations: dict[int, int] = {}
@@ -91,7 +95,7 @@ class Pool:
         if not history.hear(beat, now):
             return Effects()
         if before or beat.calls:
-            self._changes += started_and_ended(before, beat, ref, worker.pid, now, self.counts)
+            self._follow_calls(before, beat, worker, now)
         self._step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
         return self._effects(now)
 
@@ -112,6 +116,12 @@ class Pool:
         history = self.histories.get(ref)
         if history is not None:
             history.take(sample, now, self.policy.limits.cpu_percent)
+            self.pressure.sampled(self.workers[ref], sample)
+        return Effects()
+
+    def host(self, host: Host, now: float) -> Effects:
+        """The sampler looked at the host."""
+        self.pressure.take(host, now)
         return Effects()
 
     def exited(self, ref: Ref, ended: Exit, now: float) -> Effects:
@@ -124,19 +134,27 @@ class Pool:
         self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
         level = "info" if last.verdict is Death.ASKED else "error"
         failure = history.beat.failure if history.beat is not None else None
-        self._tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure))
+        self._tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure, ended.detail))
         self._count_lost(worker, last.verdict, calls, now)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
             self._note_boot(worker, ended, failure)
             self._fail(worker, now)
         self._warned = {warned for warned in self._warned if warned[0] != ref}
+        self.pressure.forget(ref)
         self._forget_surplus(ref.slot)
         self._reseat = True
+        return self._effects(now)
+
+    def answered(self, job: str, answer: Answer, now: float) -> Effects:
+        """What came of an attempt to bring a new agent to the caller of this job."""
+        if self.recovery is not None:
+            self._make(self.recovery.answered(job, answer, now))
         return self._effects(now)
 
     def tick(self, now: float) -> Effects:
         """Time has passed: check every rule and every deadline."""
         gap = now - self._last_tick - self.policy.limits.check_interval
+        self.pressure.ticked(gap, now, self.policy)
         if gap > LATE_TICK:
             for history in self.histories.values():
                 history.forgive(gap)
@@ -147,6 +165,8 @@ class Pool:
             self._act_on(ref, verdict, now)
         for ref in list(self.workers):
             self._pass_time(self.workers[ref], now)
+        if self.recovery is not None:
+            self._make(self.recovery.tick(now))
         self._reseat = True
         return self._effects(now)
 
@@ -165,7 +185,34 @@ class Pool:
         verdict = Verdict(Reason.STOP, Urgency.KILL)
         for ref in list(self.workers):
             self._step(self.workers[ref], Judged(verdict, self._calls_of(ref)), now)
+        if self.recovery is not None:
+            self._make(self.recovery.stop(now))
         return self._effects(now)
+
+    def adopt(self, ref: Ref, pid: int, now: float, *, termed: bool) -> Effects:
+        """A worker of a dead daemon lives on: it takes no new calls, and ends with its last one or at its deadline.
+
+        `termed`: it had its SIGTERM already. Ours know from their leash; another program has to be told.
+        """
+        verdict = Verdict(Reason.LEFTOVER, Urgency.DRAIN, detail="started by a daemon that is gone")
+        deadline = now + self.policy.pool.drain_timeout
+        worker = Worker(ref, now, pid=pid, phase=Phase.DRAINING, leaving=verdict, leftover=True, deadline=deadline)
+        self.workers[ref], self.histories[ref] = replace(worker, termed=True), History(born=now)
+        self.remember(ref)
+        self._tell(events.WORKER_DRAINING, now, worker, reason=verdict.reason.value, detail=verdict.detail)
+        if not termed:
+            self._actions.append(Terminate(ref))
+        return self._effects(now)
+
+    def remember(self, ref: Ref) -> None:
+        """This name was used before: it never is again."""
+        slot = self.slots.get(ref.slot)
+        if slot is None:
+            self._generations[ref.slot] = max(self._generations.get(ref.slot, 0), ref.generation)
+            if ref in self.workers:
+                self.slots[ref.slot] = slots.Slot(ref.slot, self._generations[ref.slot], surplus=True)
+        else:
+            self.slots[ref.slot] = replace(slot, generation=max(slot.generation, ref.generation))
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 
@@ -212,6 +259,13 @@ class Pool:
     def follow(self, policy: Policy) -> None:
         """Decide by new settings from now on."""
         self.policy = policy
+
+    def recover_by(self, terms: Terms | None) -> None:
+        """Recover calls on these terms from now on, or do not."""
+        if terms is None or self.recovery is None:
+            self.recovery = None if terms is None else Recovery(terms, self.counts)
+        else:
+            self.recovery.terms = terms
 
     def _empty(self, index: int, verdict: Verdict, now: float) -> None:
         for worker in self._in_slot(index):
@@ -261,30 +315,45 @@ class Pool:
     def active_calls(self) -> int:
         return sum(len(history.calls()) for history in self.histories.values())
 
+    def observe(self, now: float) -> dict[Ref, Observation]:
+        """What the rules look at, for every worker."""
+        registered = {ref for ref, history in self.histories.items() if history.beat and history.beat.registered}
+        seen = {}
+        for ref, worker in self.workers.items():
+            siblings = bool(registered - {ref}) if len(registered) < 3 else True
+            seen[ref] = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
+        return seen
+
     def wake_at(self) -> float | None:
         """The next moment at which something is due by itself, apart from the regular tick."""
         due = [slot.retry_at for slot in self.slots.values() if slot.retry_at is not None]
         due += [
             worker.deadline for worker in self.workers.values() if worker.phase is Phase.KILLING and worker.deadline
         ]
+        if self.recovery is not None and (next_attempt := self.recovery.wake_at()) is not None:
+            due.append(next_attempt)
         return min(due, default=None)
 
     # -- how it decides ------------------------------------------------------------------------------------------------
 
     def _judge_all(self, now: float) -> dict[Ref, Verdict]:
-        registered = {ref for ref, history in self.histories.items() if history.beat and history.beat.registered}
+        seen = self.observe(now)
+        excused = self.pressure.excused(seen, self.policy, now)
         verdicts: dict[Ref, Verdict] = {}
-        for ref, worker in self.workers.items():
-            siblings = bool(registered - {ref}) if len(registered) < 3 else True
-            seen = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
-            verdict = judge(seen, self.policy)
+        for ref, each in seen.items():
+            verdict = judge(replace(each, silence=0.0) if ref in excused else each, self.policy)
             if verdict is not None:
                 verdicts[ref] = verdict
+        relief = self.pressure.relief(self.workers, seen, now)
+        if relief is not None:
+            verdicts.setdefault(*relief)
         return verdicts
 
     def _follow_brake(self, verdicts: Mapping[Ref, Verdict], now: float) -> None:
         pairs = ((worker, self.histories[ref]) for ref, worker in self.workers.items())
         found = None if self.stopping else brake.find(pairs, verdicts.values(), now)
+        if found is None and self.pressure.starving is not None:
+            found = brake.Hold(Reason.HOST_STARVED, self.pressure.starving)
         change = self.brake.update(found, now)
         limits = self.policy.limits
         self.brake.excuse(verdicts, now, max(limits.error_window, limits.register_timeout))
@@ -369,7 +438,34 @@ class Pool:
         if message is not None and self._boot.hopeless(len(self.slots)):
             self._actions.append(GiveUp(CONFIG_ERROR, message))
 
+    def _follow_calls(self, before: tuple[Call, ...], beat: Beat, worker: Worker, now: float) -> None:
+        """What became of its calls since its last beat; one whose agent was killed is given a new one."""
+        recovery, pid = self.recovery, worker.pid
+        if recovery is None:
+            self._changes += started_and_ended(before, beat, worker.ref, pid, now, self.counts)
+            return
+        for call in [] if self.stopping else killed(before, beat):
+            self._make(recovery.lost(call, worker.ref, pid, now, reason=KILLED))
+        for change in started_and_ended(before, beat, worker.ref, pid, now, self.counts, recovery.left):
+            self._changes.append(change)
+            room, job = str(change.fields["room"]), str(change.fields["job"])
+            if change.event == events.CALL_STARTED:
+                recovery.started(room, job, worker.ref)
+            elif change.event == events.CALL_ENDED:
+                recovery.ended(room)
+
+    def _make(self, moves: Moves) -> None:
+        for move in moves:
+            self._changes.append(move) if isinstance(move, Change) else self._actions.append(move)
+
     def _count_lost(self, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
+        if self.recovery is not None:
+            calls = tuple(call for call in calls if not self.recovery.left(call.job))
+            if verdict is not Death.ASKED and not self.stopping:
+                for call in calls:
+                    ours = verdict is Death.KILLED
+                    self._make(self.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
+                return
         if verdict is Death.KILLED:
             self.counts.cut_by_us += len(calls)
         elif verdict is not Death.ASKED:

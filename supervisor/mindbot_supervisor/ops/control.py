@@ -47,19 +47,23 @@ def http_app(pages: Pages) -> web.Application:
     return app
 
 
-def control_app(pages: Pages, commands: Mapping[str, Command]) -> web.Application:
-    """The same pages, and `POST /NAME` for each command; only for our own user and root."""
+def control_app(
+    pages: Pages, commands: Mapping[str, Command], queries: Mapping[str, Command] | None = None
+) -> web.Application:
+    """The same pages, `POST /NAME` for each command and `GET /NAME` for each query; for our own user and root only."""
     app = http_app(pages)
     app.middlewares.append(_peers_only)
     for name, command in commands.items():
         app.router.add_post(f"/{name}", _serve(command))
+    for name, query in (queries or {}).items():
+        app.router.add_get(f"/{name}", _serve(query))
     return app
 
 
 def _serve(command: Command) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         try:
-            fields = await request.json() if request.can_read_body else {}
+            fields = await request.json() if request.can_read_body else dict(request.query)
             if not isinstance(fields, dict):
                 raise Refused("the request is not a JSON object")
             return web.json_response(await command(fields))

@@ -46,6 +46,10 @@ class Logs:
     def set_redactor(self, redactor: Redactor) -> None:
         self._redact = redactor
 
+    def mask(self, text: str) -> str:
+        """The text without secrets."""
+        return self._redact(text)
+
     def note(self, event: str, level: str = "info", /, **fields: object) -> None:
         self._write(level, event, fields)
 

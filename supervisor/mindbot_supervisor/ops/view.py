@@ -10,6 +10,7 @@ from mindbot_supervisor.core.history import History
 from mindbot_supervisor.core.model import LastExit, Worker
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.slots import Slot
+from mindbot_supervisor.core.trend import Leak
 from mindbot_worker.wire import Call
 
 Json = dict[str, Any]
@@ -89,6 +90,7 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
         "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
         "processes": sample.processes if sample else None,
         "uptime": round(clock.now - worker.spawned_at, 3),
+        "leak": _leak(history.trend.leak(pool.policy.memory_soft_mb)),
         **_slot(slot, clock),
     }
 
@@ -109,6 +111,7 @@ def _waiting(slot: Slot, clock: _Clock) -> Json:
         "errors_by": {},
         "processes": 0,
         "uptime": 0.0,
+        "leak": None,
         **_slot(slot, clock),
     }
 
@@ -118,9 +121,16 @@ def _slot(slot: Slot, clock: _Clock) -> Json:
         "restarts": slot.restarts,
         "parked_until": clock.iso(slot.retry_at) if slot.parked and slot.retry_at else None,
         "retry_in": round(max(slot.retry_at - clock.now, 0.0), 3) if slot.retry_at else None,
-        "leak": None,
         "last_exit": _last_exit(slot.last_exit, clock) if slot.last_exit else None,
     }
+
+
+def _leak(leak: Leak | None) -> Json | None:
+    """Steady growth of private memory; `limit_in` is seconds until the soft limit, None if far beyond any horizon."""
+    if leak is None:
+        return None
+    limit_in = round(leak.limit_in) if leak.limit_in is not None else None
+    return {"mb_per_hour": round(leak.mb_per_hour, 1), "limit_in": limit_in}
 
 
 def _call(call: Call, history: History, clock: _Clock) -> Json:

@@ -10,19 +10,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import Action, DumpStacks, GiveUp, Kill, Spawn, Terminate
-from mindbot_supervisor.core.model import Change, Ref
+from mindbot_supervisor.core.actions import Action, DumpStacks, Forget, GiveUp, Kill, Recover, Spawn, Terminate
+from mindbot_supervisor.core.model import Change, Exit, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
+from mindbot_supervisor.core.recovery import Answer, Failed
 from mindbot_worker import wire
 
-from . import child, proctable, sweep
+from . import child, proctable, stacks, sweep
+from .cgroups import Cgroups
 from .child import Child
 from .family import Family
 from .lines import Lines
+from .oom import KernelLog, Oom
 from .output import Output
+from .records import Record, Records
+from .rescue import Rescuer
 from .sampler import Look, Sampler
 
 READ_BYTES = 64 * 1024
@@ -68,12 +74,20 @@ class Engine:
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
         self._running: dict[Ref, _Running] = {}
+        self._adopted: dict[Ref, int] = {}
+        """Pidfds of workers that a dead daemon left behind."""
+        self._records = Records(Path(launch.runtime_dir))
         self._lock = threading.Lock()
         self._family = Family(launch.runtime_dir)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
-        self._sampler = Sampler(self._family, self._lock, limits.check_interval, soft, self._deliver)
+        cgroups = Cgroups.find()
+        self._oom = Oom(cgroups, KernelLog())
+        self._sampler = Sampler(self._family, self._lock, limits.check_interval, soft, self._deliver, cgroups)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: set[Ref] = set()
+        self.rescuer: Rescuer | None = None
+        """Who brings new agents to callers, where recovery is enabled."""
+        self._recoveries: dict[str, asyncio.Task[None]] = {}
         self.other_children: set[int] = set()
         """Pids of children that are no workers; somebody else reaps them."""
         self._timer: asyncio.TimerHandle | None = None
@@ -81,10 +95,19 @@ class Engine:
         self.ended = asyncio.Event()
         """Set when the pool was told to stop and nothing of it is left, or when it gave up."""
         self.sampling_cost = 0.0
+        self.on_beat: Callable[[Ref, wire.Beat, float], None] = lambda *_: None
+        self.on_sample: Callable[[Ref, Sample, float], None] = lambda *_: None
+        """For whoever keeps a record of what was heard and seen."""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Begin: beside whatever a dead daemon left behind."""
+        living, names = self._records.leftovers()
+        for ref in names:
+            self.pool.remember(ref)
+        for record in living:
+            self._adopt(record)
         self._sampler.start()
         self._tick()
 
@@ -99,9 +122,25 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._sampler.stop()
+        for task in self._recoveries.values():
+            task.cancel()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.rescuer is not None:
+            await self.rescuer.close()
         sweep.reap_orphans(proctable.read_all(), self.other_children)
+        self._oom.log.close()
+
+    def employ(self, rescuer: Rescuer | None) -> None:
+        """Recover calls with this one from now on; one that does the same work stays."""
+        old = self.rescuer
+        if old is not None and old == rescuer:
+            return
+        if old is not None:
+            self._background(old.close())
+        self.rescuer = rescuer
+        if rescuer is not None:
+            rescuer.start()
 
     def carry_out(self, effects: Effects) -> None:
         """Do and tell what the pool has decided."""
@@ -146,11 +185,37 @@ class Engine:
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
+            case Recover():
+                self._begin_recovery(action)
+            case Forget(call=call):
+                if self.rescuer is not None:
+                    self.rescuer.forget(call.room, call.job)
+
+    def _begin_recovery(self, action: Recover) -> None:
+        earlier = self._recoveries.pop(action.replaces, None)
+        if earlier is not None:
+            earlier.cancel()
+        task = self._loop.create_task(self._recover(action))
+        self._recoveries[action.call.job] = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recover(self, action: Recover) -> None:
+        answer: Answer = Failed("there is no LiveKit to ask", final=True)
+        if self.rescuer is not None:
+            answer = await self.rescuer.recover(action)
+        self._recoveries.pop(action.call.job, None)
+        self._do(self.pool.answered(action.call.job, answer, time.monotonic()))
 
     def _signal(self, ref: Ref, number: int) -> None:
-        running = self._running.get(ref)
+        running, pidfd = self._running.get(ref), self._adopted.get(ref)
         if running is not None:
             running.child.signal(number)
+            if number == signal.SIGTERM:
+                self._records.write(ref, running.child.pid, termed=True)
+        elif pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
 
     def _spawn(self, ref: Ref) -> None:
         roll = random.random()  # noqa: S311
@@ -170,14 +235,41 @@ class Engine:
         self._running[ref] = running
         with self._lock:
             self._family.roots[started.pid] = ref
+        self._records.write(ref, started.pid)
+        self._oom.spawned(ref, started.pid, time.monotonic())
         self._loop.add_reader(started.beats, self._read, ref, started.beats)
         self._loop.add_reader(started.output, self._read, ref, started.output)
         self._loop.add_reader(started.pidfd, self._exited, ref)
         return running
 
+    def _adopt(self, record: Record) -> None:
+        try:
+            pidfd = os.pidfd_open(record.pid)
+        except OSError:
+            return
+        found = proctable.read_one(record.pid)
+        if found is None or found.started != record.started:
+            os.close(pidfd)
+            return
+        self._adopted[record.ref] = pidfd
+        with self._lock:
+            self._family.roots[record.pid] = record.ref
+        self._loop.add_reader(pidfd, self._leftover_gone, record.ref)
+        self._do(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
+
+    def _leftover_gone(self, ref: Ref) -> None:
+        pidfd = self._adopted.pop(ref)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        self._sweeping.add(ref)
+        self._background(self._sweep(ref, LEFTOVER_GRACE))
+        self._do(self.pool.exited(ref, Exit(), time.monotonic()))
+
     async def _dump(self, ref: Ref) -> None:
         tree = await asyncio.to_thread(sweep.members, self._family, self._lock, ref)
-        await asyncio.to_thread(sweep.ask_for_stacks, tree)
+        running = self._running.get(ref)
+        if running is not None:
+            await stacks.ask(tree, running.child.pid, running.output)
 
     async def _kill(self, ref: Ref) -> None:
         await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
@@ -188,10 +280,10 @@ class Engine:
         if running is None or worker is None or not running.output.dumping:
             return
         self._drain(ref, running, running.child.output)
-        stack = running.output.end_stack()
-        fields: dict[str, object] = {"stack": stack}
-        if stack is None:
-            fields = {"detail": "no process of it wrote a stack: it is stopped, or does not serve SIGUSR2"}
+        answered, stack = running.output.answered, running.output.end_stack()
+        fields: dict[str, object] = {} if stack is None else {"stack": stack}
+        if not answered:
+            fields["detail"] = "no process of it wrote a stack: it is stopped, or does not serve SIGUSR2"
         self._tell(Change(events.WORKER_STACK, time.monotonic(), ref, running.child.pid, "warning", fields))
 
     # -- facts ---------------------------------------------------------------------------------------------------------
@@ -238,6 +330,7 @@ class Engine:
             return
         if beat.source == wire.FROM_LOOP:
             self._family.told[ref] = beat.pids
+            self.on_beat(ref, beat, now)
         self._do(self.pool.beat(ref, beat, now))
 
     def _exited(self, ref: Ref) -> None:
@@ -245,6 +338,7 @@ class Engine:
         ended = running.child.reap() if running is not None else None
         if running is None or ended is None:
             return
+        ended = self._with_cause(ref, running.child.pid, ended)
         self._tell_stack(ref)
         for fd in (running.child.beats, running.child.output):
             self._drain(ref, running, fd)
@@ -258,6 +352,14 @@ class Engine:
         asked = worker is not None and worker.termed and ended.code == 0
         self._background(self._sweep(ref, LEFTOVER_GRACE if asked else 0.0))
         self._do(self.pool.exited(ref, ended, time.monotonic()))
+
+    def _with_cause(self, ref: Ref, pid: int, ended: Exit) -> Exit:
+        """The exit, and for a SIGKILL that we did not send what the kernel says of it."""
+        worker = self.pool.workers.get(ref)
+        ours = worker is not None and worker.killed
+        found = self._oom.explain(ref, pid, time.monotonic()) if ended.signal == signal.SIGKILL and not ours else None
+        self._oom.forget(ref)
+        return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
 
     def _drain(self, ref: Ref, running: _Running, fd: int) -> None:
         """Take what is in a pipe now; others may still hold its other end."""
@@ -280,6 +382,7 @@ class Engine:
         await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
         with self._lock:
             self._family.forget([ref])
+        self._records.remove(ref)
         self._sweeping.discard(ref)
         self._check_ended()
 
@@ -290,8 +393,11 @@ class Engine:
     def _looked(self, look: Look) -> None:
         now = time.monotonic()
         self.sampling_cost = look.cost
+        self._oom.looked({ref: reading for ref, reading in look.kills.items() if ref in self._running})
+        self.pool.host(look.host, now)
         for ref, sample in look.samples.items():
             self.pool.sample(ref, sample, now)
+            self.on_sample(ref, sample, now)
         known = {running.child.pid for running in self._running.values()} | self.other_children
         sweep.reap_orphans(look.table, known)
 

@@ -139,19 +139,19 @@ class Oom:
         return self._by_cgroup(kept, now) or self._by_host(kept[0])
 
     def _by_cgroup(self, kept: Iterable[Reading], now: float) -> Finding | None:
-        latest = list(kept)[-1]
-        if latest.path is None:
-            return None
-        before = next((each for each in kept if each.path == latest.path and each.kills is not None), None)
-        after = number_after(latest.path, "oom_kill")
-        if before is None or before.kills is None or after is None:
-            return None
-        others = sum(at >= before.at for at in self._victims.values())
-        others += sum(path == latest.path and at >= before.at for path, at in self._attributed)
-        if after - before.kills <= others:
-            return None
-        self._attributed.append((latest.path, now))
-        return Finding(True, f"the kernel's OOM killer: oom_kill in {latest.path} went from {before.kills} to {after}")
+        """By the counter of its cgroup, or of one that it was in just before."""
+        first: dict[Path, Reading] = {}
+        for reading in kept:
+            if reading.path is not None and reading.kills is not None:
+                first.setdefault(reading.path, reading)
+        for path, before in first.items():
+            after = number_after(path, "oom_kill")
+            others = sum(at >= before.at for at in self._victims.values())
+            others += sum(place == path and at >= before.at for place, at in self._attributed)
+            if after is not None and after - (before.kills or 0) > others:
+                self._attributed.append((path, now))
+                return Finding(True, f"the kernel's OOM killer: oom_kill in {path} went from {before.kills} to {after}")
+        return None
 
     def _by_host(self, before: Reading) -> Finding | None:
         after = host_kills()

@@ -38,6 +38,8 @@ class Output:
     _filled_at: float = 0.0
     _dropped: int = 0
     _stack: list[str] | None = None
+    answered: int = 0
+    """Lines of stacks that came since `begin_stack`."""
 
     def feed(self, data: bytes, now: float) -> None:
         for line in self._lines.feed(data):
@@ -57,7 +59,12 @@ class Output:
     def begin_stack(self) -> None:
         """From now on lines that look like faulthandler's are kept for `end_stack` instead of logged."""
         if self._stack is None:
-            self._stack = []
+            self._stack, self.answered = [], 0
+
+    def mark(self, heading: str) -> None:
+        """What comes next is about this process."""
+        if self._stack is not None:
+            self._stack.append(heading)
 
     def end_stack(self) -> str | None:
         """The stacks that came since `begin_stack`, or None if none did."""
@@ -67,6 +74,7 @@ class Output:
     def _line(self, line: bytes, now: float) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         if self._stack is not None and _STACK.match(text):
+            self.answered += 1
             if len(self._stack) < STACK_LINES:
                 self._stack.append(text)
             return

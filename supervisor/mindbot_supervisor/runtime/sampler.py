@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Ref, Sample
+from mindbot_supervisor.core.pressure import Host
 
-from . import memory, proctable
+from . import memory, oom, pressure, proctable
+from .cgroups import Cgroups
 from .family import Family
+from .oom import Reading
 from .proctable import TICKS, Proc
 
 FULL_EVERY = 10.0
@@ -29,6 +32,9 @@ class Look:
     table: Mapping[int, Proc]
     cost: float
     """Seconds of CPU that the round took."""
+    kills: Mapping[Ref, Reading]
+    """Each worker's counters of OOM kills."""
+    host: Host
 
 
 @dataclass(slots=True)
@@ -49,6 +55,7 @@ class Sampler:
     interval: float
     soft_mb: float
     deliver: Callable[[Look], None]
+    cgroups: Cgroups = field(default_factory=Cgroups)
     _known: dict[Ref, _Known] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -72,9 +79,11 @@ class Sampler:
         table = proctable.read_all()
         with self.lock:
             trees = self.family.sort(table)
+            roots = dict(self.family.roots)
         samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
         self._known = {ref: known for ref, known in self._known.items() if ref in trees}
-        return Look(samples, table, time.thread_time() - began)
+        kills, host = oom.read(self.cgroups, roots, now), pressure.look()
+        return Look(samples, table, time.thread_time() - began, kills, host)
 
     def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
         known = self._known.get(ref)

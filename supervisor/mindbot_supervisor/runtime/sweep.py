@@ -54,12 +54,6 @@ def signal_one(proc: Proc, number: int) -> bool:
     return True
 
 
-def ask_for_stacks(tree: Iterable[Proc]) -> int:
-    """SIGUSR2 to every process that handles it (faulthandler); how many were asked."""
-    catching = [proc for proc in tree if proctable.catches(proc.pid, signal.SIGUSR2)]
-    return sum(signal_one(proc, signal.SIGUSR2) for proc in catching)
-
-
 def reap_orphans(table: Mapping[int, Proc], ours: Iterable[int]) -> None:
     """Take the exit status of dead processes that were left to us."""
     for pid in orphan_zombies(table, frozenset(ours)):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..history import Observation
 from ..model import Urgency, Verdict
 from ..policy import Policy
-from . import activity, cpu, errors, lifetime, memory, registration, silence
+from . import activity, cpu, errors, leak, lifetime, memory, registration, silence
 
 Rule = Callable[[Observation, Policy], Verdict | None]
 
@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     silence.broken,
     memory.hard,
     memory.soft,
+    leak.leaking,
     errors.too_many,
     errors.job_storm,
     registration.unregistered,

@@ -7,9 +7,9 @@ from ..model import Reason, Urgency, Verdict
 from ..policy import Policy
 
 STORM_MAX = 5
-"""Job processes that failed to start within a minute. LiveKit itself starts them again at once, for ever: thirty of them
-kept two cores busy for minutes (measured). The worker slows it down to one in ten seconds, so that more than this in a
-minute is a storm that does not end."""
+"""Job processes that failed to start within a minute. LiveKit itself starts them again at once, for ever: thirty of
+them kept two cores busy for minutes (measured). The worker slows it down to one in ten seconds, so that more than this
+in a minute is a storm that does not end."""
 
 
 def too_many(seen: Observation, policy: Policy) -> Verdict | None:

@@ -1,0 +1,71 @@
+"""What happens next to a worker or a slot, and when: read off the deadlines, which are data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .history import History
+from .model import Phase, Worker
+from .policy import STOP_TIMEOUT, Policy
+from .slots import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """One thing to come; `at` is None where it waits for an event and not for a time."""
+
+    what: str
+    at: float | None = None
+
+
+def of_worker(worker: Worker, history: History, slot: Slot | None, policy: Policy) -> Iterator[Coming]:
+    match worker.phase:
+        case Phase.STARTING:
+            yield from _starting(worker, history, policy)
+        case Phase.READY:
+            yield from _ready(worker, history, policy)
+        case Phase.DRAINING:
+            yield from _draining(worker, len(history.calls()))
+        case Phase.KILLING:
+            waits = "SIGKILL, sooner once its replacement is ready"
+            yield Coming("SIGKILL again, until it is gone" if worker.killed else waits, worker.deadline)
+    if slot is not None and slot.streak and worker.seated and worker.ready_at is not None:
+        yield Coming("the failures of its slot are forgiven", worker.ready_at + policy.restart.healthy_after)
+
+
+def of_slot(slot: Slot) -> Iterator[Coming]:
+    """An empty seat."""
+    if slot.surplus:
+        yield Coming("the slot ends: it was scaled away")
+    elif slot.emptied:
+        yield Coming(f"it stays empty until `mindbot-supervisor restart {slot.index}`")
+    elif slot.retry_at is not None:
+        what = f"the parked slot is tried again ({slot.streak} failures)" if slot.parked else "a new worker is started"
+        yield Coming(what, slot.retry_at)
+
+
+def _starting(worker: Worker, history: History, policy: Policy) -> Iterator[Coming]:
+    if worker.leaving is not None:
+        yield Coming("told to finish as soon as its replacement is ready")
+    if policy.beats_required and history.loop_at is None:
+        yield Coming("killed, if it is not heard by then", history.born + policy.pool.start_timeout)
+    elif not policy.beats_required and worker.registered is None:
+        yield Coming("counts as ready, if it lives", worker.spawned_at + policy.ready_after)
+
+
+def _ready(worker: Worker, history: History, policy: Policy) -> Iterator[Coming]:
+    if worker.leaving is not None:
+        yield Coming("serves until its replacement is ready, then it is told to finish its calls")
+    if worker.suspect and history.loop_at is not None:
+        yield Coming("hung and killed, if it is not heard by then", history.loop_at + policy.limits.hung_after)
+
+
+def _draining(worker: Worker, calls: int) -> Iterator[Coming]:
+    if calls:
+        yield Coming(f"its {calls} calls may go on; killed if one still lasts then", worker.deadline)
+        return
+    due = worker.deadline
+    if worker.quiet_since is not None:
+        due = min(worker.quiet_since + STOP_TIMEOUT, due if due is not None else float("inf"))
+    yield Coming("it ends by itself; killed if it is still alive then", due)

@@ -1,0 +1,262 @@
+"""Calls that lost their agent, or are taken from it, until each has a new one or none is to come.
+
+Pure: facts in, actions and changes out. A call is known by its job; what becomes of a room is remembered for a while,
+so that a room which kills one agent after the other is left alone in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mindbot_worker.wire import CALL_ENDING, Call
+
+from . import events
+from .actions import Action, Forget, Recover
+from .calls import CallCounts, name
+from .model import Change, Ref
+
+PAUSE = 0.25
+"""Seconds between two attempts for one call."""
+PATIENCE = 60.0
+"""Seconds for which a call that no worker is free to take is offered again: the room is not to blame for that. A pool
+of one needs them, as its replacement has to start first."""
+OVERDUE = 5.0
+"""Seconds beyond its deadline after which an attempt that nobody answered for has failed."""
+FORGIVEN = 600.0
+"""Seconds after which a death no longer speaks against its room (as `restart.park_window` for slots)."""
+REMEMBERED = 4096
+"""Calls that were taken away from their worker and are not gone from its beats yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`recovery.attempts`: agents that one room is given. `recovery.deadline`: seconds for each to be there."""
+
+    attempts: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A new agent is in the room."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """No caller is in the room: there is nobody to recover the call for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No agent came. `blind`: LiveKit did not answer, so one may be there. `nobody`: no worker was free to send one.
+    `final`: trying again is of no use."""
+
+    why: str
+    blind: bool = False
+    nobody: bool = False
+    final: bool = False
+
+
+Answer = Recovered | Alone | Failed
+Moves = list[Action | Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call on its way to a new agent."""
+
+    call: Call
+    ref: Ref
+    pid: int | None
+    since: float
+    """When the caller was left alone."""
+    reason: str
+    ours: bool = False
+    """We ended its agent ourselves."""
+    moved: bool = False
+    """Its agent still lives: this is a migration."""
+    attempt: int = 0
+    """How many agents the room was given, this attempt included."""
+    due: float | None = None
+    """When the next attempt begins; None while one is under way."""
+    expires: float = 0.0
+    successor: str = ""
+    """The job that was seen to start in the room since then, on `successor_ref`."""
+    successor_ref: Ref | None = None
+
+
+class Recovery:
+    """All open cases. Methods take the time and return what to do and what to tell, in this order."""
+
+    def __init__(self, terms: Terms, counts: CallCounts) -> None:
+        self.terms, self._counts = terms, counts
+        self.cases: dict[str, Case] = {}
+        self._deaths: dict[str, tuple[float, ...]] = {}
+        self._gone: dict[str, None] = {}
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    def lost(self, call: Call, ref: Ref, pid: int | None, now: float, *, reason: str, ours: bool = False) -> Moves:
+        """A call's agent is dead."""
+        if call.job in self.cases or self.left(call.job):
+            return []
+        if call.state == CALL_ENDING:
+            return self._over(call, ref, pid, now)
+        died = self._supersede(call.job)
+        deaths = self._note_death(call.room, now)
+        attempts = max(deaths - 1, died.attempt if died else 0)
+        case = Case(call, ref, pid, died.since if died else now, reason, ours, attempt=attempts)
+        if case.attempt >= self.terms.attempts:
+            return self._give_up(case, now, events.CALL_QUARANTINED, f"{deaths} agents died in this room")
+        return self._try(case, now, replaces=died.call.job if died else "")
+
+    def move(self, calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str) -> Moves:
+        """Take live calls from their worker and give each a new agent: no time with two of them answering."""
+        moves: Moves = []
+        for call in calls:
+            if call.job not in self.cases and call.state != CALL_ENDING:
+                moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True), now)
+        return moves
+
+    def started(self, room: str, job: str, ref: Ref) -> None:
+        """A call appeared in a worker's beats."""
+        for key, case in self.cases.items():
+            if case.call.room == room and not case.successor:
+                self.cases[key] = replace(case, successor=job, successor_ref=ref)
+                return
+
+    def ended(self, room: str) -> None:
+        """A call ended as it should: nothing speaks against its room."""
+        self._deaths.pop(room, None)
+
+    def answered(self, job: str, answer: Answer, now: float) -> Moves:
+        """What came of the attempt for this call."""
+        case = self.cases.get(job)
+        if case is None or case.due is not None:
+            return []
+        match answer:
+            case Alone():
+                return self._over(case.call, case.ref, case.pid, now)
+            case Failed(blind=True) if case.successor:
+                return self._succeed(case, "", now)
+            case Failed() if answer.nobody and not answer.final and now - case.since < PATIENCE:
+                return self._fail(replace(case, attempt=case.attempt - 1), answer.why, now)
+            case Failed():
+                return self._fail(case, answer.why, now, final=answer.final)
+            case Recovered(identity=identity):
+                return self._succeed(case, identity, now)
+
+    def tick(self, now: float) -> Moves:
+        """Begin the attempts that are due, and give up those that nobody answered for."""
+        moves: Moves = []
+        for case in list(self.cases.values()):
+            if case.due is not None and now >= case.due:
+                moves += self._try(case, now)
+            elif case.due is None and now >= case.expires:
+                moves += self._fail(case, "the attempt did not end", now)
+        self._forgive(now)
+        return moves
+
+    def stop(self, now: float) -> Moves:
+        """The pool ends at once: nobody is left to take a call."""
+        moves: Moves = []
+        for case in list(self.cases.values()):
+            moves += self._give_up(case, now, events.CALL_LOST, "the pool is stopping")
+        return moves
+
+    # -- what is asked of it -------------------------------------------------------------------------------------------
+
+    def left(self, job: str) -> bool:
+        """Whether this call is no longer its first worker's, so that its end there says nothing."""
+        return job in self.cases or job in self._gone
+
+    def moving(self, ref: Ref) -> bool:
+        """Whether a call of this worker is still on its way to another one."""
+        return any(case.moved and case.ref == ref for case in self.cases.values())
+
+    def wake_at(self) -> float | None:
+        return min((case.due for case in self.cases.values() if case.due is not None), default=None)
+
+    # -- how it decides ------------------------------------------------------------------------------------------------
+
+    def _try(self, case: Case, now: float, replaces: str = "", detail: str = "") -> Moves:
+        deadline = self.terms.deadline
+        case = replace(case, attempt=case.attempt + 1, due=None, expires=now + deadline + OVERDUE)
+        self.cases[case.call.job] = case
+        fields: dict[str, object] = {"reason": case.reason, "attempt": case.attempt}
+        if detail:
+            fields["detail"] = detail
+        recover = Recover(case.call, case.attempt, deadline, moved=case.moved, replaces=replaces)
+        return [_change(events.CALL_RECOVERING, case, now, "warning", **fields), recover]
+
+    def _fail(self, case: Case, why: str, now: float, *, final: bool = False) -> Moves:
+        if final or case.attempt >= self.terms.attempts:
+            return self._give_up(case, now, events.CALL_LOST, why)
+        self.cases[case.call.job] = replace(case, due=now + PAUSE)
+        return [_change(events.CALL_RECOVERING, case, now, "warning", detail=why, next_in=PAUSE)]
+
+    def _succeed(self, case: Case, identity: str, now: float) -> Moves:
+        self._close(case)
+        event = events.CALL_MIGRATED if case.moved else events.CALL_RECOVERED
+        if case.moved:
+            self._counts.migrated += 1
+        else:
+            self._counts.recovered += 1
+        fields: dict[str, object] = {"seconds": round(now - case.since, 3), "attempt": case.attempt}
+        if identity:
+            fields["identity"] = identity
+        if case.successor_ref is not None:
+            fields["by"] = str(case.successor_ref)
+        return [_change(event, case, now, "info", **fields, reason=case.reason)]
+
+    def _over(self, call: Call, ref: Ref, pid: int | None, now: float) -> Moves:
+        case = self.cases.get(call.job)
+        if case is not None:
+            self._close(case)
+        self._counts.ended += 1
+        fields: dict[str, object] = {**name(call), "outcome": "alone"}
+        return [Change(events.CALL_ENDED, now, ref, pid, fields=fields), Forget(call)]
+
+    def _give_up(self, case: Case, now: float, event: str, why: str) -> Moves:
+        self._close(case)
+        if case.ours:
+            self._counts.cut_by_us += 1
+        else:
+            self._counts.lost += 1
+        fields = {"reason": case.reason, "detail": why, "attempts": case.attempt, "seconds": round(now - case.since, 3)}
+        return [_change(event, case, now, "error", **fields), Forget(case.call)]
+
+    def _close(self, case: Case) -> None:
+        self.cases.pop(case.call.job, None)
+        self._gone[case.call.job] = None
+        while len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+
+    def _supersede(self, job: str) -> Case | None:
+        """The case whose new agent this dead one was; it goes on as the dead one's own."""
+        for case in self.cases.values():
+            if case.successor == job:
+                self._close(case)
+                return case
+        return None
+
+    def _note_death(self, room: str, now: float) -> int:
+        """How often agents died in this room lately; those that died in the same moment died of the same cause."""
+        deaths = self._deaths.get(room, ())
+        if now not in deaths:
+            deaths = self._deaths[room] = (*deaths, now)
+        return len(deaths)
+
+    def _forgive(self, now: float) -> None:
+        for room, deaths in list(self._deaths.items()):
+            if now - deaths[-1] >= FORGIVEN:
+                del self._deaths[room]
+            elif now - deaths[0] >= FORGIVEN:
+                self._deaths[room] = tuple(at for at in deaths if now - at < FORGIVEN)
+
+
+def _change(event: str, case: Case, now: float, level: str, **fields: object) -> Change:
+    return Change(event, now, case.ref, case.pid, level, {**name(case.call), **fields})

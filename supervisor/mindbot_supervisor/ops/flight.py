@@ -1,0 +1,174 @@
+"""The flight record: each worker's last minute, kept in memory within bounds and put together at its end.
+
+Spoken text stays out unless the settings ask for transcripts; secrets are masked in the finished entry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.model import Change, Death, Reason, Ref, Sample
+from mindbot_worker.wire import Beat
+
+MINUTE = 60
+"""Beats and samples kept of one worker, at most one a second: its last minute."""
+LINES, CHANGES = 40, 64
+"""Log lines and changes kept of one worker."""
+TEXT_MAX = 1000
+"""Characters kept of one log line."""
+STACK_MAX = 64 * 1024
+ENDED = 32
+"""Finished records kept in memory, besides the journal on disk."""
+
+SPEECH = frozenset({"user.speech", "agent.speech", "transcript.interim"})
+SPOKEN = frozenset({"transcript", "user_transcript", "agent_transcript", "chat_ctx", "utterance", "said_text"})
+"""Fields in which LiveKit and agents log what was said, whatever the event."""
+EVIDENCE = frozenset({"value", "limit", "detail", "reason"})
+QUIET_ENDS = frozenset({(Death.ASKED.value, Reason.STOP.value)})
+"""Ends that nobody will ask about: not written to the journal."""
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is remembered of one worker. Times are of the monotonic clock until the record is put together."""
+
+    beats: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    samples: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    lines: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LINES))
+    changes: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=CHANGES))
+    pid: int | None = None
+    stack: str | None = None
+    verdict: Json = field(default_factory=dict)
+    """The last thing found against it, with its evidence."""
+    exited: Change | None = None
+
+
+class Recorder:
+    """Takes facts as they come. `write` gets each finished entry that belongs in the journal, one line of JSON."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        redact: Callable[[str], str],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        *,
+        transcripts: Callable[[], bool],
+        stamp: Json,
+    ) -> None:
+        self._write, self._redact, self._clock, self._wall = write, redact, clock, wall
+        self._transcripts, self._stamp = transcripts, stamp
+        self._flights: dict[Ref, _Flight] = {}
+        self._ended: OrderedDict[Ref, str] = OrderedDict()
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    def beat(self, ref: Ref, beat: Beat, now: float) -> None:
+        words = {"state": beat.state, "registered": beat.registered, "lag_ms": beat.lag_ms, "load": beat.load}
+        told = {**words, "calls": [call.room for call in beat.calls], "errors": beat.errors_total, "idle": beat.idle}
+        _keep(self._of(ref).beats, now, {**told, **({"problem": beat.problem} if beat.problem else {})})
+
+    def sample(self, ref: Ref, sample: Sample, now: float) -> None:
+        numbers = {"pss_mb": sample.pss_mb, "rss_mb": sample.rss_mb, "cpu_percent": sample.cpu_percent}
+        rounded = {key: round(value, 1) for key, value in numbers.items()}
+        _keep(self._of(ref).samples, now, {**rounded, "processes": sample.processes})
+
+    def output(self, ref: Ref, level: str, event: str, fields: Mapping[str, object]) -> None:
+        shown = fields if self._transcripts() else unspoken(event, fields)
+        text = json.dumps(shown, default=str, ensure_ascii=False) if shown else ""
+        self._of(ref).lines.append((self._clock(), f"{level} {event} {text[:TEXT_MAX]}".rstrip()))
+
+    def change(self, change: Change) -> None:
+        """A worker that exited is complete only after the changes that come with it: then call `finish`."""
+        if change.worker is None:
+            return
+        flight = self._of(change.worker)
+        flight.pid = change.pid if change.pid is not None else flight.pid
+        if change.event == events.WORKER_STACK:
+            stack = change.fields.get("stack") or change.fields.get("detail")
+            flight.stack = str(stack)[:STACK_MAX] if stack else flight.stack
+            return
+        flight.changes.append((change.at, {"event": change.event, **change.fields}))
+        if change.event in (events.LIMIT_WARNED, events.WORKER_KILLING, events.WORKER_DRAINING):
+            flight.verdict = {key: value for key, value in change.fields.items() if key in EVIDENCE}
+        if change.event == events.WORKER_EXITED:
+            flight.exited = change
+
+    def finish(self, ref: Ref) -> None:
+        """Put the record of an ended worker together, keep it, and write it unless it ended as everybody wished."""
+        flight = self._flights.pop(ref, None)
+        if flight is None or flight.exited is None:
+            return
+        entry = self._entry(ref, flight, flight.exited.at)
+        line = self._redact(json.dumps(entry, default=str, ensure_ascii=False))
+        self._ended[ref] = line
+        while len(self._ended) > ENDED:
+            self._ended.popitem(last=False)
+        if (entry.get("verdict"), entry.get("reason")) not in QUIET_ENDS:
+            self._write(line)
+
+    def finish_all(self) -> None:
+        for ref in list(self._flights):
+            self.finish(ref)
+
+    # -- what is asked of it -------------------------------------------------------------------------------------------
+
+    def live(self, ref: Ref, now: float) -> Json:
+        """The record so far, masked like a finished one."""
+        entry = self._entry(ref, self._of(ref), now)
+        masked: Json = json.loads(self._redact(json.dumps(entry, default=str)))
+        return masked
+
+    def ended(self, ref: Ref) -> Json | None:
+        line = self._ended.get(ref)
+        return None if line is None else json.loads(line)
+
+    def last_ended(self, slot: int) -> Ref | None:
+        return max((ref for ref in self._ended if ref.slot == slot), default=None)
+
+    def ended_refs(self) -> list[Ref]:
+        return sorted(self._ended)
+
+    def _of(self, ref: Ref) -> _Flight:
+        if ref in self._ended:
+            return _Flight()  # late news of an ended one, such as of its calls: nobody keeps it
+        return self._flights.setdefault(ref, _Flight())
+
+    def _entry(self, ref: Ref, flight: _Flight, end: float) -> Json:
+        """Times are seconds before the end."""
+        exited = flight.exited.fields if flight.exited is not None else {}
+        evidence = {key: value for key, value in flight.verdict.items() if key not in exited}
+        return {
+            "worker": str(ref),
+            "slot": ref.slot,
+            "pid": flight.pid,
+            "at": round(self._wall() - (self._clock() - end), 3),
+            **{key: value for key, value in exited.items() if value is not None},
+            "evidence": evidence,
+            "stack": flight.stack,
+            "changes": [{"at": round(at - end, 2), **fields} for at, fields in flight.changes],
+            "beats": [{"at": round(at - end, 2), **fields} for at, fields in flight.beats],
+            "samples": [{"at": round(at - end, 2), **fields} for at, fields in flight.samples],
+            "log": [f"{at - end:.2f} {text}" for at, text in flight.lines],
+            **self._stamp,
+        }
+
+
+def _keep(row: deque[tuple[float, Json]], now: float, values: Json) -> None:
+    """At most one a second, so that MINUTE of them are a minute; within a second the latest counts."""
+    if len(row) > 1 and now - row[-2][0] < 1.0:
+        row.pop()
+    row.append((now, values))
+
+
+def unspoken(event: str, fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields without what was said by anybody."""
+    hidden = SPOKEN | {"text", "message"} if event in SPEECH else SPOKEN
+    return {key: value for key, value in fields.items() if key not in hidden}

@@ -1,0 +1,103 @@
+"""The journal on disk: one JSON object a line, bounded in size, written by a thread of its own.
+
+Whatever is wrong with the disk is said once and harms nothing else; once it can be written again, it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+FILE_MAX = 2 * 1024 * 1024
+"""Bytes of the file under way; with the one before it, the journal takes twice as much at the most."""
+WAITING = 64
+"""Entries for a disk that does not keep up; more are dropped."""
+CLOSE_WAIT = 2.0
+"""Seconds the last entries may take at the end."""
+NOW, BEFORE = "flight.jsonl", "flight.1.jsonl"
+
+
+class Journal:
+    """`problem` is called, in the journal's thread, when the journal begins to fail."""
+
+    def __init__(self, folder: Path, problem: Callable[[str], None], limit: int = FILE_MAX) -> None:
+        self._folder, self._problem, self._limit = folder, problem, limit
+        self._entries: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._failing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, line: str) -> None:
+        """Queue one entry. Never blocks and never fails."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        with suppress(queue.Full):
+            self._entries.put_nowait(line.encode(errors="replace") + b"\n")
+
+    def close(self) -> None:
+        """Write what is queued, for CLOSE_WAIT seconds at most."""
+        if self._thread is not None:
+            with suppress(queue.Full):
+                self._entries.put(None, timeout=CLOSE_WAIT)
+            self._thread.join(CLOSE_WAIT)
+
+    def _run(self) -> None:
+        while (entry := self._entries.get()) is not None:
+            try:
+                self._write(entry)
+                self._failing = False
+            except OSError as exc:
+                if not self._failing:
+                    self._problem(f"cannot write {self._folder / NOW}: {exc.strerror}")
+                self._failing = True
+
+    def _write(self, entry: bytes) -> None:
+        _make(self._folder)
+        path = self._folder / NOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(path, flags, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            if size and size + len(entry) > self._limit:
+                path.replace(self._folder / BEFORE)
+                os.close(fd)
+                fd = os.open(path, flags, 0o600)
+            elif size and os.pread(fd, 1, size - 1) != b"\n":  # an entry that a full disk cut short
+                entry = b"\n" + entry
+            _write_all(fd, entry)
+        finally:
+            os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _make(folder: Path) -> None:
+    """The folder, and what is missing above it: for our own user only. Raises OSError."""
+    if not folder.exists():
+        if not folder.parent.exists():
+            _make(folder.parent)
+        folder.mkdir(mode=0o700)
+
+
+def newest_first(folder: Path) -> Iterator[dict[str, Any]]:
+    """The entries on disk. Lines that are damaged are skipped. Raises OSError for files that may not be read."""
+    for name in (NOW, BEFORE):
+        try:
+            lines = (folder / name).read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        for line in reversed(lines):
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("worker"), str):
+                    yield entry

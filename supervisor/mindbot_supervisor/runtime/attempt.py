@@ -1,0 +1,165 @@
+"""One attempt to bring a new agent into a room: the recipe, and what was seen on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mindbot_supervisor.core.actions import Recover
+from mindbot_supervisor.core.recovery import Alone, Answer, Failed, Recovered
+from mindbot_worker import wire
+
+from .livekit_api import AGENT, ApiError, Dispatch, LiveKitApi, NotFound, Participant
+
+POLL = 0.04
+"""Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late."""
+OFFER = 1.0
+"""Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again."""
+NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
+
+
+class Finished(Exception):
+    """The attempt is over, with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+@dataclass(slots=True)
+class Attempt:
+    """`run` may be called again after an ApiError: what was done is not done twice."""
+
+    api: LiveKitApi
+    action: Recover
+    model: Dispatch
+    """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
+    taken: set[str]
+    journals: Path
+    problem: str = ""
+    """Why LiveKit could not be asked, last time it could not."""
+    taken_up: bool = False
+    """A worker has accepted the new job."""
+    _strangers: set[str] | None = None
+    _removed: bool = False
+    _own: str = ""
+    _perhaps: bool = False
+    """A dispatch was asked for and the answer did not come."""
+    _offered: float = 0.0
+    _stale: list[str] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Ends by raising Finished, or an ApiError."""
+        if not self._own:
+            await self._begin()
+        while True:
+            await self._look(await self.api.participants(self._room))
+            self.problem = ""
+            if not self.taken_up and time.monotonic() - self._offered > OFFER:
+                await self._offer_again()
+            await asyncio.sleep(POLL)
+
+    @property
+    def _room(self) -> str:
+        return self.action.call.room
+
+    @property
+    def _job(self) -> str:
+        return self.action.call.job
+
+    async def _begin(self) -> None:
+        """See who is there and what was dispatched, take the old agent out, dispatch the new one."""
+        first = self.action.attempt == 1 or self.action.moved
+        listing = asyncio.ensure_future(self.api.dispatches(self._room))
+        try:
+            remove = self._remove() if first else asyncio.sleep(0)
+            people, _ = await asyncio.gather(self.api.participants(self._room), remove)
+            if not any(each.is_caller for each in people):
+                raise Finished(Alone())
+            dispatches = await listing
+        finally:
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
+        if self._strangers is None:
+            self._strangers = {each.sid for each in people if each.kind == AGENT}
+        earlier = [each for each in dispatches if each.attributes.get(wire.RECOVERS) == self._job]
+        if earlier and self._perhaps:
+            self._own, self._offered = earlier[-1].id, time.monotonic()
+            return
+        self._adopt(people, earlier)
+        await self._remove()
+        self._learn(dispatches, earlier)
+        await self._dispatch()
+
+    async def _remove(self) -> None:
+        """Take the old agent out of the room: dead, it would stay listed for 20 s; alive, it would answer too."""
+        if self._removed:
+            return
+        if self.action.call.identity:
+            with contextlib.suppress(NotFound):
+                await self.api.remove(self._room, self.action.call.identity)
+        self._removed = True
+
+    def _adopt(self, people: list[Participant], earlier: list[Dispatch]) -> None:
+        """An agent of an earlier attempt came after all."""
+        late = {job.identity for each in earlier for job in each.jobs}
+        for each in people:
+            if each.identity in late and each.is_active_agent:
+                raise Finished(Recovered(each.identity))
+
+    def _learn(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> None:
+        """What the old agent was dispatched with, and what of it has to go."""
+        ours = [each for each in dispatches if any(job.id == self._job for job in each.jobs)]
+        if any(job.type not in ("JT_ROOM", "") for each in ours for job in each.jobs):
+            raise Finished(Failed(NOT_ROOM, final=True))
+        self.model = next(reversed([*earlier, *ours]), self.model)
+        name = self.model.attributes.get(wire.JOURNAL, "")
+        if not wire.is_journal_name(name):
+            name = wire.journal_name(self._room, self._job)
+        if self.action.moved:
+            name = self._hand_over(name)
+        self.model = replace(self.model, attributes={**self.model.attributes, wire.JOURNAL: name})
+        self._stale = [each.id for each in [*earlier, *ours]]
+
+    def _hand_over(self, name: str) -> str:
+        """A second name for the journal: the old agent, which still lives, removes its own when it ends."""
+        second = wire.journal_name(name, self._job)
+        with contextlib.suppress(OSError):
+            os.link(self.journals / name, self.journals / second, follow_symlinks=False)
+        return second
+
+    async def _dispatch(self) -> None:
+        self._perhaps = True
+        stale, self._stale = self._stale, []
+        creating = self.api.create(self._room, self.model, {wire.RECOVERS: self._job})
+        made, _ = await asyncio.gather(creating, self._delete(*stale))
+        self._own, self._offered, self._perhaps = made.id, time.monotonic(), False
+
+    async def _delete(self, *dispatches: str) -> None:
+        """One that stays listed does no harm."""
+        for each in dispatches:
+            with contextlib.suppress(ApiError):
+                await self.api.delete(self._room, each)
+
+    async def _look(self, people: list[Participant]) -> None:
+        for each in people:
+            if each.kind == AGENT and each.sid not in (self._strangers or ()) and each.sid not in self.taken:
+                self.taken_up = True
+                if each.is_active_agent:
+                    self.taken.add(each.sid)
+                    raise Finished(Recovered(each.identity))
+        if not any(each.is_caller for each in people):
+            await self._delete(self._own)
+            raise Finished(Alone())
+
+    async def _offer_again(self) -> None:
+        """Ask the server whether a worker took the job; if none did, offer it once more."""
+        own = next((each for each in await self.api.dispatches(self._room) if each.id == self._own), None)
+        self._offered = time.monotonic()
+        self.taken_up = own is not None and bool(own.jobs)
+        if not self.taken_up:
+            self._stale, self._own = [self._own], ""
+            await self._dispatch()

@@ -1,0 +1,250 @@
+"""LiveKit's server API, as much of it as recovery needs: JSON over HTTP (Twirp) with a token signed here.
+
+LiveKit's own package would bring protobuf along, and a request in this form is a few lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+TOKEN_LIFE, CLOCK_SKEW = 300, 60
+"""Seconds that a token is valid, and by how much the server's clock may be behind."""
+KEEP_WARM = 20.0
+"""Seconds between two looks at the server while nothing happens: a new TLS connection would cost two round trips."""
+IDLE_CONNECTION = 90.0
+ANSWER_MAX = 4 * 1024 * 1024
+"""Bytes of an answer; a room of a thousand participants has less than a tenth."""
+
+AGENT, ACTIVE, DISCONNECTED = "AGENT", "ACTIVE", "DISCONNECTED"
+CALLERS = frozenset({"STANDARD", "SIP", "CONNECTOR"})
+"""Kinds of participants that an agent talks to (DEFAULT_PARTICIPANT_KINDS in livekit/agents/job.py); recorders and
+streams are none."""
+_KINDS = ("STANDARD", "INGRESS", "EGRESS", "SIP", AGENT)
+_STATES = ("JOINING", "JOINED", ACTIVE, DISCONNECTED)
+
+
+class ApiError(Exception):
+    """LiveKit did not do what was asked; the message is one plain sentence without secrets."""
+
+
+class NotFound(ApiError):
+    """The room, the participant or the dispatch is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    sid: str
+    identity: str
+    kind: str
+    state: str
+
+    @property
+    def is_caller(self) -> bool:
+        return self.kind in CALLERS and self.state != DISCONNECTED
+
+    @property
+    def is_active_agent(self) -> bool:
+        return self.kind == AGENT and self.state == ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    type: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What the server was asked to send into a room, and the jobs that came of it."""
+
+    id: str
+    agent_name: str = ""
+    metadata: str = field(default="", repr=False)
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    deployment: str = ""
+    jobs: tuple[Job, ...] = ()
+
+
+class LiveKitApi:
+    """One server and one pool of connections to it. Every method raises ApiError, within `timeout` seconds."""
+
+    def __init__(self, url: str, key: str, secret: str, timeout: float) -> None:
+        self._base, self._api_key, self._secret = base_url(url), key, secret.encode()
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._session: aiohttp.ClientSession | None = None
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells two of them apart."""
+        return self._base, self._api_key, self._secret, self._timeout.total
+
+    def start(self) -> None:
+        """Connect, and keep a connection open from now on."""
+        self._warming = asyncio.get_running_loop().create_task(self._keep_warm())
+
+    async def close(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def participants(self, room: str) -> list[Participant]:
+        """Who is in the room; nobody, if there is no such room."""
+        try:
+            answer = await self._ask("RoomService/ListParticipants", room, {})
+        except NotFound:
+            return []
+        return [_participant(each) for each in _objects(answer, "participants")]
+
+    async def remove(self, room: str, identity: str) -> None:
+        await self._ask("RoomService/RemoveParticipant", room, {"identity": identity})
+
+    async def dispatches(self, room: str) -> list[Dispatch]:
+        """Of a room that exists: for another one livekit-server takes 3 s to say so."""
+        answer = await self._ask("AgentDispatchService/ListDispatch", room, {})
+        return [_dispatch(each) for each in _objects(answer, "agent_dispatches")]
+
+    async def delete(self, room: str, dispatch: str) -> None:
+        await self._ask("AgentDispatchService/DeleteDispatch", room, {"dispatch_id": dispatch})
+
+    async def create(self, room: str, like: Dispatch, attributes: Mapping[str, str]) -> Dispatch:
+        """A dispatch for the same agent, with the same metadata, and `attributes` beside its own."""
+        wanted: dict[str, object] = {"agent_name": like.agent_name, "metadata": like.metadata}
+        wanted["attributes"] = {**like.attributes, **attributes}
+        if like.deployment:
+            wanted["deployment"] = like.deployment
+        return _dispatch(await self._ask("AgentDispatchService/CreateDispatch", room, wanted))
+
+    async def _ask(self, method: str, room: str, fields: Mapping[str, object]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token(room)}"}
+        try:
+            async with self._connected().post(
+                f"{self._base}/twirp/livekit.{method}", json={"room": room, **fields}, headers=headers
+            ) as answer:
+                body = await answer.content.read(ANSWER_MAX)
+        except TimeoutError as exc:
+            raise ApiError(f"livekit did not answer within {self._timeout.total:g} s") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise ApiError(f"cannot reach livekit: {_plain(exc)}") from exc
+        return _checked(answer.status, body, method)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector, trust_env=True)
+        return self._session
+
+    async def _keep_warm(self) -> None:
+        while True:
+            try:
+                async with self._connected().get(f"{self._base}/") as answer:
+                    await answer.content.read(ANSWER_MAX)
+            except (TimeoutError, aiohttp.ClientError, OSError):  # it will be told when it matters
+                pass
+            await asyncio.sleep(KEEP_WARM)
+
+    def _token(self, room: str) -> str:
+        now = int(time.time())
+        grants = {"roomAdmin": True, "room": room}
+        claims = {"iss": self._api_key, "nbf": now - CLOCK_SKEW, "exp": now + TOKEN_LIFE, "video": grants}
+        return sign(claims, self._secret)
+
+
+def sign(claims: Mapping[str, object], secret: bytes) -> str:
+    """A JSON Web Token, signed with HMAC-SHA256 (RFC 7515)."""
+    head = _base64(b'{"alg":"HS256","typ":"JWT"}') + b"." + _base64(json.dumps(claims).encode())
+    return (head + b"." + _base64(hmac.digest(secret, head, hashlib.sha256))).decode()
+
+
+def base_url(url: str) -> str:
+    """Where the API is, for the URL of the WebSocket."""
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _checked(status: int, body: bytes, method: str) -> dict[str, Any]:
+    """The answer, or the error that it is. A refusal's text may quote the token: only its code is passed on."""
+    if status == 401:
+        raise ApiError("livekit refused the credentials (401)")
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    code = answer.get("code") if isinstance(answer, dict) else None
+    if status == 404 and code == "not_found":
+        raise NotFound(f"livekit knows no such thing: {method}")
+    if status != 200:
+        raise ApiError(f"livekit answered {status} to {method}" + (f" ({code})" if isinstance(code, str) else ""))
+    if not isinstance(answer, dict):
+        raise ApiError(f"livekit's answer to {method} is not JSON")
+    return answer
+
+
+def _participant(fields: Mapping[str, Any]) -> Participant:
+    return Participant(
+        str(fields.get("sid", "")),
+        str(fields.get("identity", "")),
+        _named(fields.get("kind"), _KINDS),
+        _named(fields.get("state"), _STATES),
+    )
+
+
+def _dispatch(fields: Mapping[str, Any]) -> Dispatch:
+    state = fields.get("state")
+    jobs = _objects(state, "jobs") if isinstance(state, dict) else []
+    attributes = fields.get("attributes")
+    return Dispatch(
+        id=str(fields.get("id", "")),
+        agent_name=str(_either(fields, "agent_name", "agentName")),
+        metadata=str(fields.get("metadata", "")),
+        attributes={str(k): str(v) for k, v in attributes.items()} if isinstance(attributes, dict) else {},
+        deployment=str(fields.get("deployment", "")),
+        jobs=tuple(_job(each) for each in jobs),
+    )
+
+
+def _job(fields: Mapping[str, Any]) -> Job:
+    state = fields.get("state")
+    identity = _either(state, "participant_identity", "participantIdentity") if isinstance(state, dict) else ""
+    return Job(str(fields.get("id", "")), _named(fields.get("type"), ("JT_ROOM",)), str(identity))
+
+
+def _objects(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = _either(answer, key, "agentDispatches" if key == "agent_dispatches" else key) or []
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _either(fields: Mapping[str, Any], name: str, camel: str) -> Any:
+    """Twirp servers write names in either way."""
+    return fields.get(name, fields.get(camel, ""))
+
+
+def _named(value: object, names: tuple[str, ...]) -> str:
+    """An enum value by its name; left out it is the first, and it may be written as a number."""
+    if value is None:
+        return names[0]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
+
+
+def _plain(exc: BaseException) -> str:
+    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return " ".join(str(text).split())[:200]

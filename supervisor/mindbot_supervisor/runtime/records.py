@@ -1,0 +1,96 @@
+"""What the next daemon has to know if this one dies: a small file for each worker in the runtime directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindbot_supervisor.core.model import Ref
+from mindbot_worker import wire
+
+from . import proctable
+from .proctable import Proc
+
+SIZE_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A worker that some daemon started. `started` (clock ticks since boot) tells it from a later process."""
+
+    ref: Ref
+    pid: int
+    started: int
+    termed: bool = False
+    """It was sent its one SIGTERM."""
+
+
+class Records:
+    """The files, mode 0600. What cannot be written or read costs adoption, never a call."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self._runtime_dir = runtime_dir
+        self._folder = runtime_dir / "workers"
+
+    def write(self, ref: Ref, pid: int, *, termed: bool = False) -> None:
+        proc = proctable.read_one(pid)
+        if proc is None:
+            return
+        named = {"slot": ref.slot, "generation": ref.generation}
+        text = json.dumps({**named, "pid": pid, "started": proc.started, "termed": termed})
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(self._path(ref), flags, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(text)
+
+    def remove(self, ref: Ref) -> None:
+        with contextlib.suppress(OSError):
+            self._path(ref).unlink()
+
+    def leftovers(self) -> tuple[list[Record], list[Ref]]:
+        """Workers of a dead daemon that still live, and the names of all that ever were recorded here.
+
+        A process counts only if pid, start time and its own environment agree: a stranger is never touched.
+        """
+        living: list[Record] = []
+        names: list[Ref] = []
+        for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
+            record = _read(path)
+            if record is None:
+                path.unlink(missing_ok=True)
+                continue
+            names.append(record.ref)
+            if self._alive(record):
+                living.append(record)
+            else:
+                path.unlink(missing_ok=True)
+        return living, names
+
+    def _alive(self, record: Record) -> bool:
+        proc: Proc | None = proctable.read_one(record.pid)
+        if proc is None or proc.started != record.started or proc.state == proctable.ZOMBIE:
+            return False
+        told = {name: proctable.environment_value(record.pid, name) for name in (wire.RUNTIME_DIR, wire.WORKER_NAME)}
+        return told == {wire.RUNTIME_DIR: str(self._runtime_dir), wire.WORKER_NAME: str(record.ref)}
+
+    def _path(self, ref: Ref) -> Path:
+        return self._folder / f"{ref}.json"
+
+
+def _read(path: Path) -> Record | None:
+    """The record in a file, or None for whatever else may be in there."""
+    try:
+        if path.is_symlink() or path.stat().st_size > SIZE_MAX:
+            return None
+        found = json.loads(path.read_text())
+        slot, generation, pid, started = (found[key] for key in ("slot", "generation", "pid", "started"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid, started)) or pid <= 1:
+        return None
+    return Record(Ref(slot, generation), pid, started, found.get("termed") is True)

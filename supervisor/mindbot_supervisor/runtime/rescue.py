@@ -1,0 +1,97 @@
+"""Carries out recoveries and migrations: several at a time, each bounded, and nothing of them left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from mindbot_supervisor.core.actions import Recover
+from mindbot_supervisor.core.recovery import Answer, Failed, Recovered
+from mindbot_worker import wire
+
+from .attempt import Attempt, Finished
+from .livekit_api import ApiError, Dispatch, LiveKitApi
+
+PAUSE, PAUSE_MAX = 0.1, 0.8
+"""Seconds before LiveKit is asked again after it failed to answer; doubled each time."""
+JOURNAL_KEPT = 86_400.0
+"""Seconds after which a journal that nobody writes to any more is removed (its daemon was killed)."""
+
+
+class Rescuer:
+    """`recover` is one attempt for one call; what the next one has to know of it is kept here."""
+
+    def __init__(self, api: LiveKitApi, journals: Path, agent_name: str) -> None:
+        self._api, self._journals, self._agent_name = api, journals, agent_name
+        self._models: dict[str, Dispatch] = {}
+        """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
+        self._taken: set[str] = set()
+        """Agents that answer for a call already: two calls may be in one room."""
+
+    def __eq__(self, other: object) -> bool:
+        """The same server, credentials and agent."""
+        return isinstance(other, Rescuer) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        return self._api.key, self._journals, self._agent_name
+
+    def start(self) -> None:
+        self._api.start()
+        self._sweep(time.time())
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def recover(self, action: Recover) -> Answer:
+        """One attempt, in `action.seconds` at most."""
+        job = action.call.job
+        model = self._models.get(job) or Dispatch("", self._agent_name)
+        attempt = Attempt(self._api, action, model, self._taken, self._journals)
+        answer: Answer | None = None
+        try:
+            async with asyncio.timeout(action.seconds):
+                answer = await _insist(attempt)
+        except TimeoutError:
+            why = attempt.problem or f"no agent came within {action.seconds:g} s"
+            nobody = not attempt.problem and not attempt.taken_up
+            answer = Failed(why, blind=bool(attempt.problem), nobody=nobody)
+        finally:
+            if answer is None or isinstance(answer, Recovered):
+                self._models.pop(job, None)
+            else:
+                self._models[job] = attempt.model
+        return answer
+
+    def forget(self, room: str, job: str) -> None:
+        """Remove the journal of a call that nobody will continue."""
+        model = self._models.pop(job, None)
+        for name in {wire.journal_name(room, job), model.attributes.get(wire.JOURNAL, "") if model else ""}:
+            if wire.is_journal_name(name):
+                with contextlib.suppress(OSError):
+                    (self._journals / name).unlink(missing_ok=True)
+
+    def _sweep(self, wall: float) -> None:
+        """Remove the journals that an earlier daemon left behind."""
+        with contextlib.suppress(OSError):
+            for path in self._journals.iterdir():
+                if wall - path.lstat().st_mtime > JOURNAL_KEPT and wire.is_journal_name(path.name):
+                    path.unlink(missing_ok=True)
+
+
+async def _insist(attempt: Attempt) -> Answer:
+    """The attempt, taken up again where LiveKit did not answer."""
+    pause = PAUSE
+    while True:
+        try:
+            await attempt.run()
+        except Finished as finished:
+            return finished.answer
+        except ApiError as exc:
+            attempt.problem = str(exc)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, PAUSE_MAX)

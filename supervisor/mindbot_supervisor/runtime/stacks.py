@@ -1,0 +1,67 @@
+"""Stacks of a worker's processes before it is killed: asked one after the other, so that their lines never mix."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import proctable, sweep
+from .output import Output
+from .proctable import Proc
+
+ALL = 0.8
+"""Seconds for all processes together: less than the core's STACK_GRACE, after which they are killed."""
+ANSWER = 0.25
+"""Seconds for one process to begin to answer; a healthy one takes 1 to 5 ms."""
+PAUSE = 0.03
+"""Seconds without a further line: the answer is complete."""
+LOOK = 0.005
+STOPPED = "Tt"
+"""States of a process that a signal does not wake: stopped, or under a debugger."""
+
+
+async def ask(tree: Sequence[Proc], root: int, output: Output) -> None:
+    """SIGUSR2 to every process that handles it (faulthandler answers on stderr), the worker itself first.
+
+    What each one is doing by the kernel's word stands before its stack, also for those that cannot answer.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ALL
+    for proc in sorted(tree, key=lambda each: (each.pid != root, each.pid)):
+        if not output.dumping:
+            return  # killed meanwhile
+        output.mark(heading(proc))
+        if proc.state in STOPPED or not proctable.catches(proc.pid, signal.SIGUSR2):
+            continue
+        before = output.answered
+        if sweep.signal_one(proc, signal.SIGUSR2) and loop.time() < until:
+            await _answered(output, before, until)
+
+
+async def _answered(output: Output, before: int, until: float) -> None:
+    loop = asyncio.get_running_loop()
+    began = quiet_since = loop.time()
+    seen = before
+    while loop.time() < until:
+        await asyncio.sleep(LOOK)
+        if output.answered != seen:
+            seen, quiet_since = output.answered, loop.time()
+        patience = PAUSE if seen != before else ANSWER
+        if loop.time() - max(quiet_since, began) >= patience:
+            return
+
+
+def heading(proc: Proc) -> str:
+    """Name and state of a process, and where in the kernel it waits."""
+    name, waits = _word(proc.pid, "comm"), _word(proc.pid, "wchan")
+    where = f", waits in {waits}" if waits not in ("", "0") else ""
+    return f"-- process {proc.pid} ({name}), state {proc.state}{where}"
+
+
+def _word(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text().strip()
+    except OSError:
+        return ""
