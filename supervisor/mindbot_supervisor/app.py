@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import signal
@@ -23,11 +24,12 @@ from mindbot_config.errors import ConfigError
 from mindbot_config.paths import Paths, resolve
 from mindbot_config.sources import Loaded
 
-from . import directory, mode, recover
+from . import directory, handover, mode, recover, upgrade
 from .core import events
 from .core.model import Change, Phase, Ref
 from .core.policy import Policy
 from .core.pool import Pool
+from .core.snapshot import put, take
 from .errors import OK, Refused, SupervisorError
 from .mode import Mode
 from .operate import Operations
@@ -40,14 +42,21 @@ from .ops.view import Json, View
 from .records import Records
 from .reload import difference
 from .runtime import linux
+from .runtime.child import Child
 from .runtime.engine import Engine, Launch
 from .runtime.local import LocalServices
 
-NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
+NOT_FOR_WORKERS = frozenset(
+    {handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"}
+)
 """What systemd told the daemon, and nobody else."""
 EXTENSION = 30.0
 """Seconds of stopping time asked of systemd at once, while calls last."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
+SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("TERM", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU"))
+ANSWER_FIRST = 0.2
+"""Seconds in which whoever asked for the upgrade has the answer."""
+SETTLE = 5.0
+"""Seconds that sweeps of dead workers may take before an upgrade."""
 HEARTBEAT = 1.0
 """Seconds between two looks at the state for systemd's sake."""
 
@@ -70,12 +79,12 @@ class Daemon:
         self._server = mode.find_server(loaded.environ)
         self._mode = mode.choose(self._settings, credentials, local=options.local, server=self._server)
         self._paths: Paths = resolve(self._settings, loaded.environ, os.geteuid())
-        self._lock = directory.claim(self._paths.runtime_dir)
-        self._control = bind_unix(self._paths.socket)
-        self._http, self._http_problem = self._bind_http()
+        self._state = handover.receive(os.environ)
+        self._bind()
         self._systemd = Systemd(loaded.environ)
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._was_ready = False
+        self._upgrading = False
         self._env_stamp: tuple[int, int] | None = None
         self._before: Launch | None = None
         """What workers were started with before the last reload."""
@@ -83,6 +92,17 @@ class Daemon:
         redactor = Redactor(secret_values(loaded.environ))
         self._sink = Sink(1, log.file)
         self._logs = Logs(self._sink, level=log.level, style=log.format, redactor=redactor, now=utc_now)
+
+    def _bind(self) -> None:
+        """Lock and listening sockets: new ones, or those of the version before."""
+        state = self._state
+        if state is None:
+            self._lock = directory.claim(self._paths.runtime_dir)
+            self._control = bind_unix(self._paths.socket)
+            self._http, self._http_problem = self._bind_http()
+            return
+        self._lock, self._control = state.lock, socket.socket(fileno=state.control)
+        self._http, self._http_problem = (socket.socket(fileno=state.http) if state.http is not None else None), ""
 
     def _bind_http(self) -> tuple[socket.socket | None, str]:
         """A taken port refuses the start only where the operator chose it: calls matter more than a page."""
@@ -97,14 +117,17 @@ class Daemon:
             return None, str(exc)
 
     async def run(self) -> int:
-        self._started = time.monotonic()
+        self._started = self._state.started if self._state is not None else time.monotonic()
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         loop.set_exception_handler(self._report_bug)
         linux.become_subreaper()
-        self._note_start()
-        children: set[int] = set()
+        if self._state is None:
+            self._note_start()
+        self._children: set[int] = set()
+        children = self._children
         services = LocalServices(
             self._server if self._mode is Mode.LOCAL_LIVEKIT else None, self._clean(), self._write_local, children
         )
@@ -125,8 +148,12 @@ class Daemon:
         self._records.attach(self._engine)
         self._engine.other_children = children
         recover.follow(self._engine, self._settings, self._engine.launch.environ, self._paths.runtime_dir)
-        self._operations = Operations(self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload)
+        self._operations = Operations(
+            self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload, self._upgrade
+        )
         servers = await self._serve()
+        if self._state is not None:
+            self._resume(self._state)
         self._engine.start()
         try:
             return await self._live()
@@ -140,6 +167,65 @@ class Daemon:
             self._logs.note(events.SUPERVISOR_STOPPED, uptime=round(time.monotonic() - self._started, 3))
             self._sink.close()
             os.close(self._lock)
+
+    def _resume(self, state: handover.State) -> None:
+        """Go on where the version before was."""
+        put(self._engine.pool, state.pool)
+        for each in state.children:
+            child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
+            self._engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
+        self._was_ready = self._engine.pool.ready > 0
+        self._logs.note(
+            events.SUPERVISOR_UPGRADED,
+            pid=os.getpid(),
+            version=version("mindbot-supervisor"),
+            workers=len(state.children),
+            calls=self._engine.pool.active_calls,
+        )
+        if self._was_ready:
+            self._systemd.ready()
+
+    async def _upgrade(self) -> None:
+        """Become the installed version. Refused, and nothing has changed, if that cannot start."""
+        if self._mode.local:
+            raise Refused("local mode is not upgraded in place; stop it and start it again")
+        if self._engine.pool.stopping or self._upgrading:
+            raise Refused("the daemon is stopping" if self._engine.pool.stopping else "an upgrade is under way")
+        self._upgrading = True
+        try:
+            await upgrade.probe(self._handed_over(), self._children)
+        except Refused as exc:
+            self._upgrading = False
+            self._logs.note(events.UPGRADE_REFUSED, "error", detail=str(exc))
+            raise
+        asyncio.get_running_loop().call_later(ANSWER_FIRST, lambda: asyncio.ensure_future(self._become()))
+
+    async def _become(self) -> None:
+        await self._engine.settled(SETTLE)
+        self._sink.flush()
+        try:
+            upgrade.become(self._handed_over(), SIGNALS)
+        except OSError as exc:
+            self._upgrading = False
+            self._logs.note(events.UPGRADE_REFUSED, "error", detail=f"exec failed: {exc.strerror}")
+
+    def _handed_over(self) -> handover.State:
+        children = [
+            handover.ChildState(
+                ref.slot,
+                ref.generation,
+                child.pid,
+                child.pidfd,
+                child.beats,
+                child.leash,
+                child.output,
+                base64.b64encode(held).decode(),
+            )
+            for ref, (child, held) in self._engine.children().items()
+        ]
+        http = self._http.fileno() if self._http is not None else None
+        pool = take(self._engine.pool)
+        return handover.State(pool, children, self._lock, self._control.fileno(), http, self._started)
 
     def _make_engine(self) -> Engine:
         pool = Pool(self._policy(self._loaded), time.monotonic())
@@ -207,10 +293,16 @@ class Daemon:
             case signal.SIGHUP:
                 with contextlib.suppress(Refused):  # it is in the log
                     self._reload()
+            case signal.SIGUSR2:
+                self._background = asyncio.create_task(self._upgrade_by_signal())
             case signal.SIGTTIN:
                 self._operations.scale_by(+1)
             case signal.SIGTTOU:
                 self._operations.scale_by(-1)
+
+    async def _upgrade_by_signal(self) -> None:
+        with contextlib.suppress(Refused):  # it is in the log
+            await self._upgrade()
 
     def _stop(self, *, now: bool, why: str) -> None:
         pool = self._engine.pool

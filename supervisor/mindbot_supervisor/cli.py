@@ -22,8 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: see errors.py. Whatever goes wrong is one line on stderr."""
-    arguments = _with_command(list(sys.argv[1:] if argv is None else argv))
-    options = _parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if argv is None else argv)
     try:
         return int(options.handler(options))
     except SupervisorError as exc:
@@ -37,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("MINDBOT_TRACEBACK"):
             raise
         return _fail(f"internal error: {type(exc).__name__}: {exc}; set MINDBOT_TRACEBACK=1 to see where", INTERNAL)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command and its flags. Exits with USAGE for what it does not know."""
+    return _parser().parse_args(_with_command(list(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ TIMEOUT = 10.0
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -25,9 +25,11 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(path: Path, method: str, page: str, fields: dict[str, object] | None = None) -> Any:
+def ask(
+    path: Path, method: str, page: str, fields: dict[str, object] | None = None, *, timeout: float = TIMEOUT
+) -> Any:
     """The daemon's answer. Raises Unavailable when none is there, Refused with the daemon's own words."""
-    connection = _Connection(path)
+    connection = _Connection(path, timeout)
     try:
         body = json.dumps(fields) if fields is not None else None
         connection.request(method, page, body, {"Content-Type": "application/json"} if body else {})
@@ -38,7 +40,7 @@ def ask(path: Path, method: str, page: str, fields: dict[str, object] | None = N
     except (FileNotFoundError, ConnectionRefusedError) as exc:
         raise Unavailable(f"no daemon is running at {path}") from exc
     except TimeoutError as exc:
-        raise Unavailable(f"the daemon at {path} did not answer within {TIMEOUT:.0f} s") from exc
+        raise Unavailable(f"the daemon at {path} did not answer within {timeout:.0f} s") from exc
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise SupervisorError(f"no usable answer from {path}: {exc}") from exc
     finally:

@@ -22,6 +22,7 @@ class Operations:
     do: Callable[[Effects], None]
     stop_pool: Callable[[bool], None]
     reload_settings: Callable[[], Json]
+    upgrade_daemon: Callable[[], Awaitable[None]]
 
     def commands(self) -> dict[str, Callable[[Mapping[str, object]], Awaitable[Json]]]:
         return {
@@ -32,6 +33,7 @@ class Operations:
             "hold": self.hold,
             "release": self.release,
             "reload": self.reload,
+            "upgrade": self.upgrade,
         }
 
     async def stop(self, fields: Mapping[str, object]) -> Json:
@@ -73,6 +75,10 @@ class Operations:
     async def reload(self, _: Mapping[str, object]) -> Json:
         self._refuse_while_stopping()
         return self.reload_settings()
+
+    async def upgrade(self, _: Mapping[str, object]) -> Json:
+        await self.upgrade_daemon()
+        return {"upgrading": True, "pid": os.getpid()}
 
     def _slots(self, fields: Mapping[str, object]) -> list[int]:
         """The slots meant by "all", a slot ("0") or a worker ("0.1"). Raises Refused for one that is not there."""

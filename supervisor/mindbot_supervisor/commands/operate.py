@@ -16,6 +16,8 @@ from .common import Subparsers, add_command, socket_path
 LOOK_EVERY = 0.2
 """Seconds between two looks at a rolling change."""
 BAR = 24
+UPGRADE_TIMEOUT = 70.0
+"""Seconds until the daemon has proved that the new version can start."""
 
 
 def add(commands: Subparsers) -> None:
@@ -29,6 +31,7 @@ def add(commands: Subparsers) -> None:
     scale.add_argument("workers", metavar="N", type=int)
     reload = add_command(commands, "reload", "Read settings and env file again, and roll what changed.", _reload)
     reload.add_argument("--no-wait", action="store_true", help="do not wait until the workers are replaced")
+    add_command(commands, "upgrade", "Become the installed version, in place: no worker and no call notices.", _upgrade)
     add_command(commands, "hold", "No automatic restarts until release (hard reasons still act).", _post("hold"))
     add_command(commands, "release", "Allow automatic restarts again.", _post("release"))
 
@@ -57,6 +60,16 @@ def _reload(options: argparse.Namespace) -> int:
     if answer.get("not_applied"):
         print(f"only at the next start of the daemon: {', '.join(answer['not_applied'])}")
     return _follow(path) if answer["rolling"] and not options.no_wait else OK
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    """Returns when the new version answers."""
+    path = socket_path(options)
+    client.ask(path, "POST", "/upgrade", {}, timeout=UPGRADE_TIMEOUT)
+    time.sleep(LOOK_EVERY * 2)  # it answers first, and becomes the new one then
+    answer = client.ask(path, "GET", "/status")
+    print(f"version {answer['supervisor']['version']}, pid {answer['supervisor']['pid']}")
+    return OK
 
 
 def _post(name: str) -> Any:

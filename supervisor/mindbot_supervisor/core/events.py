@@ -3,6 +3,8 @@
 SUPERVISOR_STARTED = "supervisor.started"
 SUPERVISOR_READY = "supervisor.ready"
 SUPERVISOR_RELOADED = "supervisor.reloaded"
+SUPERVISOR_UPGRADED = "supervisor.upgraded"
+UPGRADE_REFUSED = "upgrade.refused"
 SUPERVISOR_STOPPING = "supervisor.stopping"
 SUPERVISOR_STOPPED = "supervisor.stopped"
 SUPERVISOR_STATUS = "supervisor.status"

@@ -55,7 +55,7 @@ class Pool:
         self.pressure = Pressure()
         self.stopping = False
         self.rollout: Rollout | None = None
-        self._generations: dict[int, int] = {}
+        self.generations: dict[int, int] = {}
         self._last_tick = now
         self._last_start = -START_STAGGER
         self._boot = Boot()
@@ -208,9 +208,9 @@ class Pool:
         """This name was used before: it never is again."""
         slot = self.slots.get(ref.slot)
         if slot is None:
-            self._generations[ref.slot] = max(self._generations.get(ref.slot, 0), ref.generation)
+            self.generations[ref.slot] = max(self.generations.get(ref.slot, 0), ref.generation)
             if ref in self.workers:
-                self.slots[ref.slot] = slots.Slot(ref.slot, self._generations[ref.slot], surplus=True)
+                self.slots[ref.slot] = slots.Slot(ref.slot, self.generations[ref.slot], surplus=True)
         else:
             self.slots[ref.slot] = replace(slot, generation=max(slot.generation, ref.generation))
 
@@ -241,7 +241,7 @@ class Pool:
         kept = [index for index, slot in self.slots.items() if not slot.surplus]
         free = (index for index in range(len(self.slots) + workers) if index not in self.slots)
         for index in islice(free, max(workers - len(kept), 0)):
-            self.slots[index] = slots.Slot(index, generation=self._generations.get(index, 0))
+            self.slots[index] = slots.Slot(index, generation=self.generations.get(index, 0))
         by_calls = sorted(kept, key=lambda index: (sum(self._calls_of(w.ref) for w in self._in_slot(index)), -index))
         for index in by_calls[: max(len(kept) - workers, 0)]:
             self.slots[index] = replace(self.slots[index], surplus=True)
@@ -255,6 +255,11 @@ class Pool:
         self.brake.by_operator = held
         self._follow_brake({}, now)
         return self._effects(now)
+
+    def resumed(self) -> None:
+        """It was given the state of another pool: the settings are known to work, and every seat is looked at."""
+        self._boot.succeeded()
+        self._reseat = True
 
     def follow(self, policy: Policy) -> None:
         """Decide by new settings from now on."""
@@ -275,7 +280,7 @@ class Pool:
         """A seat that was scaled away is gone with its last worker; its generations are never used again."""
         slot = self.slots.get(index)
         if slot is not None and slot.surplus and not self._in_slot(index):
-            self._generations[index] = slot.generation
+            self.generations[index] = slot.generation
             del self.slots[index]
 
     def _roll(self, now: float) -> None:

@@ -5,10 +5,11 @@ Noise, a single step, growth that flattens and a wave that was as high before mu
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
-from math import sqrt
+from itertools import pairwise
+from math import inf, sqrt
 from statistics import median
 from typing import NamedTuple
 
@@ -55,17 +56,11 @@ def growth(points: Sequence[Point], older: Iterable[Point]) -> Growth | None:
         return None
     each = _per_call(points)
     mb = [point.mb - each * point.calls for point in points] if each else [point.mb for point in points]
-    size = len(points) // PARTS
-    starts = range(len(points) - size * PARTS, len(points), size)
-    last = 0.0
-    for start in starts:
-        before, last = last, sorted(mb[start : start + size])[size // 2]
-        if last <= before:
-            return None
-    news = last - max((point.mb - each * point.calls for point in older), default=0.0)
-    slowest = min(_slope(points, mb, start, size) for start in starts[:-1]) if news > LEAST else 0.0
+    slowest, last = _parts(points, mb)
     span = points[-1].at - points[0].at
-    grown = min(slowest * span, news)
+    if slowest * span <= LEAST:
+        return None
+    grown = min(slowest * span, last - max([point.mb - each * point.calls for point in older], default=0.0))
     slope = _significant_slope(points, mb) if grown > LEAST else 0.0
     return Growth(slope, grown, span, len(points)) if slope > 0 else None
 
@@ -78,36 +73,42 @@ def _per_call(points: Sequence[Point]) -> float:
     return median(costs) if costs else 0.0
 
 
-def _comparable(earlier: Point, later: Point) -> bool:
-    """They share no call: what a call takes while it lasts is given back with it, and is no leak."""
-    return earlier.newest < later.oldest
+def _parts(points: Sequence[Point], mb: Sequence[float]) -> tuple[float, float]:
+    """The least slope from the middle of one part to that of the next, and the last middle; 0 if not all parts rise.
 
-
-def _slope(points: Sequence[Point], mb: Sequence[float], start: int, size: int) -> float:
-    """The median slope from one part to the next; 0 if they cannot be compared."""
-    middle = start + size
-    slopes = [
-        (mb[j] - mb[i]) / (points[j].at - points[i].at)
-        for i in range(start, middle)
-        for j in range(middle, middle + size)
-        if _comparable(points[i], points[j])
-    ]
-    return median(slopes) if slopes else 0.0
+    Parts that have a call in common throughout are not compared: what it takes while it lasts is given back with it.
+    """
+    size = len(points) // PARTS
+    middle, at, slowest = 0.0, 0.0, inf
+    first = len(points) - size * PARTS
+    for start in range(first, len(points), size):
+        stop = start + size
+        before, middle = middle, sorted(mb[start:stop])[size // 2]
+        since, at = at, points[start + size // 2].at
+        if start > first:
+            if middle <= before or points[start - size].newest >= points[stop - 1].oldest:
+                return 0.0, middle
+            slowest = min(slowest, (middle - before) / (at - since))
+    return slowest, middle
 
 
 def _significant_slope(points: Sequence[Point], mb: Sequence[float]) -> float:
-    """The Theil-Sen slope if the Mann-Kendall test finds growth, else 0; both over the comparable pairs only.
+    """The Theil-Sen slope if the Mann-Kendall test finds growth, else 0; both over all pairs that share no call.
 
-    For any set of pairs the variance of the statistic is (pairs + the sum over all points of the square of (pairs as
-    the earlier - pairs as the later)) / 3, which for all pairs is the n(n-1)(2n+5)/18 of the textbooks.
+    Points come in the order of time, so that `oldest` and `newest` only grow: those that can be compared with a point
+    are all that come after some place. For any set of pairs the variance of the statistic is (pairs + the sum over all
+    points of the square of (pairs as the earlier - pairs as the later)) / 3, which for all pairs is the
+    n(n-1)(2n+5)/18 of the textbooks.
     """
+    times = [point.at for point in points]
+    oldest, newest = [point.oldest for point in points], [point.newest for point in points]
     slopes: list[float] = []
-    balance = [0] * len(points)
-    for i, j in combinations(range(len(points)), 2):
-        if _comparable(points[i], points[j]):
-            slopes.append((mb[j] - mb[i]) / (points[j].at - points[i].at))
-            balance[i] += 1
-            balance[j] -= 1
-    score = sum((slope > 0) - (slope < 0) for slope in slopes)
-    variance = (len(slopes) + sum(n * n for n in balance)) / 3
-    return median(slopes) if score - 1 > SIGNIFICANT * sqrt(variance) else 0.0
+    squares = 0
+    for i, (at, size) in enumerate(zip(times, mb, strict=True)):
+        first = bisect_right(oldest, newest[i], i + 1)
+        squares += (len(points) - first - bisect_left(newest, oldest[i], 0, i)) ** 2
+        slopes += [(y - size) / (x - at) for x, y in zip(times[first:], mb[first:], strict=True)]
+    slopes.sort()
+    score = len(slopes) - bisect_right(slopes, 0.0) - bisect_left(slopes, 0.0)
+    deviation = sqrt((len(slopes) + squares) / 3)
+    return median(slopes) if score - 1 > SIGNIFICANT * deviation else 0.0

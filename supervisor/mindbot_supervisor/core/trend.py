@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
 
 from .slopes import Growth, Point, growth
 
@@ -19,6 +18,8 @@ BIN = 30.0
 """Seconds; the sampler reads private memory every 10 s."""
 POINTS = 24
 LEVELS = 8
+JUDGE_EVERY = 2
+"""As a power of two: every fourth bin, two minutes."""
 SETTLE = 20.0
 """Seconds after a call began or ended until its process has come or gone. LiveKit gives a job process 10 s to end."""
 PEAK_WINDOW = 1800.0
@@ -115,25 +116,33 @@ class Trend:
         )
 
     def _close(self, before: int, after: int) -> None:
-        """Complete the bins that end between these two, on every level, and judge each level that has a new one."""
+        """Complete the bins that end between these two, on every level."""
         for depth in range(LEVELS):
             if before >> depth == after >> depth:
                 break
             level = self._levels[depth]
-            closed, level.open = level.open, None
-            if closed is None:
+            if level.open is None:
                 break
-            level.points.append(closed)
+            level.points.append(level.open)
             if depth + 1 < LEVELS:
                 if depth + 1 == len(self._levels):
                     self._levels.append(_Level())
-                self._levels[depth + 1].take(closed)
-            level.growth = growth(list(level.points), self._older(depth))
+                self._levels[depth + 1].take(level.open)
+            level.open = None
+        if before >> JUDGE_EVERY != after >> JUDGE_EVERY:
+            self._judge(before, after)
+
+    def _judge(self, before: int, after: int) -> None:
+        """Look at every level that has a new point since it was looked at, and choose the most certain growth."""
+        for depth, level in enumerate(self._levels):
+            if before >> depth == after >> depth:
+                break
+            if level.points:
+                level.growth = growth(list(level.points), self._older(depth))
         proven = [level.growth for level in self._levels if level.growth is not None]
         self.growth = max(proven, key=lambda each: each.grown_mb, default=None)
 
     def _older(self, depth: int) -> Iterator[Point]:
         """What the wider levels still know of the time before this one's first point."""
         start = self._levels[depth].points[0].at
-        for level in islice(self._levels, depth + 1, None):
-            yield from takewhile(lambda point: point.at < start, level.points)
+        return (point for level in self._levels[depth + 1 :] for point in level.points if point.at < start)

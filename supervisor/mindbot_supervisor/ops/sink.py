@@ -24,7 +24,7 @@ class Sink:
         self._file = _File(path) if path is not None else None
         self._lines: deque[bytes] = deque()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._writing = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -36,13 +36,18 @@ class Sink:
                 self.dropped += 1
                 return
             self._lines.append(line)
-            self._wake.notify()
+            self._wake.notify_all()
+
+    def flush(self) -> None:
+        """Wait until what is queued is written, for CLOSE_WAIT seconds at most."""
+        with self._wake:
+            self._wake.wait_for(lambda: not self._lines and not self._writing, CLOSE_WAIT)
 
     def close(self) -> None:
         """Write what is queued, for CLOSE_WAIT seconds at most."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
@@ -53,7 +58,11 @@ class Sink:
                 self._lines.clear()
                 if not batch and self._closing:
                     return
+                self._writing = True
             self._write(batch)
+            with self._wake:
+                self._writing = False
+                self._wake.notify_all()
 
     def _write(self, batch: bytes) -> None:
         if self._fd is not None:

@@ -28,7 +28,8 @@ class Child:
     beats: int
     leash: int
     output: int
-    _popen: subprocess.Popen[bytes] = field(repr=False)
+    _popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    """None for a child that an earlier version of this program started."""
 
     def signal(self, number: int) -> None:
         """Send a signal to exactly this process; none if it is gone."""
@@ -40,7 +41,8 @@ class Child:
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         if result is None:
             return None
-        self._popen.returncode = 0  # reaped here: Popen must never wait for this pid again
+        if self._popen is not None:
+            self._popen.returncode = 0  # reaped here: Popen must never wait for this pid again
         if result.si_code == os.CLD_EXITED:
             return Exit(code=result.si_status)
         return Exit(signal=result.si_status)

@@ -107,7 +107,8 @@ class Engine:
         for ref in names:
             self.pool.remember(ref)
         for record in living:
-            self._adopt(record)
+            if record.ref not in self._running:
+                self._adopt(record)
         self._sampler.start()
         self._tick()
 
@@ -227,6 +228,19 @@ class Engine:
             return
         self._do(self.pool.spawned(ref, running.child.pid, time.monotonic(), roll))
 
+    async def settled(self, within: float) -> None:
+        """Return when no sweep or dump is under way, or after so many seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within)
+
+    def children(self) -> dict[Ref, tuple[Child, bytes]]:
+        """Every running child, with the beginning of a heartbeat line that was read already."""
+        return {ref: (running.child, running.beats.peek()) for ref, running in self._running.items()}
+
+    def resume(self, ref: Ref, started: Child, held: bytes) -> None:
+        """Watch a child that an earlier version of this program started."""
+        self._started(ref, started).beats.feed(held)
+
     def _started(self, ref: Ref, started: Child) -> _Running:
         def write(level: str, event: str, fields: Mapping[str, object]) -> None:
             self._write_output(ref, started.pid, level, event, fields)
@@ -255,7 +269,8 @@ class Engine:
         with self._lock:
             self._family.roots[record.pid] = record.ref
         self._loop.add_reader(pidfd, self._leftover_gone, record.ref)
-        self._do(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
+        if record.ref not in self.pool.workers:
+            self._do(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
 
     def _leftover_gone(self, ref: Ref) -> None:
         pidfd = self._adopted.pop(ref)

@@ -35,6 +35,10 @@ class Lines:
             self._held.clear()
             self._skipping = True
 
+    def peek(self) -> bytes:
+        """What came after the last newline; it is kept."""
+        return b"" if self._skipping else bytes(self._held)
+
     def rest(self) -> bytes:
         """What came after the last newline; for the end of the stream."""
         held = bytes(self._held)

@@ -1,0 +1,95 @@
+"""Upgrade in place: what the running daemon hands to the program that takes over its process, and how that reads it.
+
+Same pid, so the workers stay children; their pipes and pidfds, the listening sockets and the lock stay open over the
+exec. The state is JSON in an anonymous file whose descriptor is in the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from .core.snapshot import VERSION, Snapshot
+from .errors import Refused
+
+VARIABLE = "MINDBOT_HANDOVER_FD"
+SIZE_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildState:
+    """A worker's descriptors, and the beginning of a heartbeat line that was read already (base64)."""
+
+    slot: int
+    generation: int
+    pid: int
+    pidfd: int
+    beats: int
+    leash: int
+    output: int
+    held: str = ""
+
+    def fds(self) -> tuple[int, ...]:
+        return self.pidfd, self.beats, self.leash, self.output
+
+    def held_bytes(self) -> bytes:
+        return base64.b64decode(self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that goes from one daemon to the next."""
+
+    pool: Snapshot
+    children: list[ChildState]
+    lock: int
+    control: int
+    http: int | None
+    started: float
+    """When the daemon began, on the monotonic clock."""
+    version: int = VERSION
+
+    def fds(self) -> list[int]:
+        own = [self.lock, self.control, *([self.http] if self.http is not None else [])]
+        return own + [fd for child in self.children for fd in child.fds()]
+
+
+_ADAPTER = TypeAdapter(State)
+
+
+def write(state: State) -> int:
+    """The descriptor of a file with the state; it and all descriptors named in it survive an exec."""
+    fd = os.memfd_create("mindbot-handover", 0)
+    data = _ADAPTER.dump_json(state)
+    os.write(fd, data)
+    for each in (fd, *state.fds()):
+        os.set_inheritable(each, True)
+    return fd
+
+
+def read(fd: int) -> State:
+    """The state in a file. Raises Refused for one of another version, or none at all."""
+    data = os.pread(fd, SIZE_MAX, 0)
+    try:
+        state = _ADAPTER.validate_json(data)
+    except ValidationError as exc:
+        raise Refused(f"the state handed over does not fit this version: {exc.error_count()} problems") from exc
+    if state.version != VERSION or state.pool.version != VERSION:
+        raise Refused(f"the state handed over is of version {state.version}; this is version {VERSION}")
+    return state
+
+
+def receive(environ: MutableMapping[str, str]) -> State | None:
+    """What a daemon before us handed over, or None where there was none. Nothing of it leaks into children."""
+    named = environ.pop(VARIABLE, "")
+    if not named.isdecimal():
+        return None
+    state = read(int(named))
+    os.close(int(named))
+    for fd in state.fds():
+        os.set_inheritable(fd, False)
+    return state

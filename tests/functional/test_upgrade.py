@@ -1,0 +1,76 @@
+"""Upgrade in place: the daemon becomes its installed version, and neither workers nor calls notice."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from functional.daemon import Daemon, stub
+from mindbot_supervisor import handover
+from mindbot_supervisor.core.snapshot import VERSION
+from mindbot_supervisor.errors import Refused
+
+WORKER = {"MINDBOT_WORKER__HEARTBEAT": "required"}
+
+
+def descriptors(daemon: Daemon) -> int:
+    return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+
+
+def test_ten_upgrades_keep_pid_workers_calls_and_descriptors(tmp_path):
+    with Daemon(tmp_path, "--workers", "2", *stub("--calls", "1"), "--http", "127.0.0.1:0", environ=WORKER) as daemon:
+        daemon.ready(2)
+        pids = {row["worker"]: row["pid"] for row in daemon.status()["workers"]}
+        counts = []
+        for turn in range(10):
+            done = daemon.client("upgrade", timeout=60)
+            assert done.returncode == 0, done.stderr
+            daemon.until(lambda turn=turn: len(daemon.events("supervisor.upgraded")) == turn + 1)
+            counts.append(descriptors(daemon))
+        status = daemon.status()
+        assert {row["worker"]: row["pid"] for row in status["workers"]} == pids
+        assert status["supervisor"]["pid"] == daemon.process.pid
+        assert status["calls"]["active"] == 2
+        assert status["calls"]["lost"] == 0
+        assert not daemon.events("worker.exited")
+        assert max(counts) <= counts[0] + 1, "no descriptor is left open by an upgrade"
+        # it still supervises: a death is noticed, and answered
+        os.kill(pids["0.1"], signal.SIGKILL)
+        exited = daemon.wait("worker.exited", worker="0.1")
+        assert (exited["verdict"], exited["calls"]) == ("signal", 1)
+        daemon.wait("worker.ready", worker="0.2")
+        daemon.process.send_signal(signal.SIGUSR2)
+        daemon.until(lambda: len(daemon.events("supervisor.upgraded")) == 11)
+        assert daemon.client("stop", "--now").returncode == 0
+        assert daemon.end() == 0
+        assert daemon.left_behind() == []
+        assert not daemon.stray
+
+
+def test_a_version_that_cannot_start_is_refused_and_the_pool_is_untouched(tmp_path):
+    settings = tmp_path / "mindbot.toml"
+    settings.write_text("")
+    with Daemon(tmp_path, "--workers", "1", *stub(), environ=WORKER) as daemon:
+        daemon.ready(1)
+        settings.write_text("[pool]\nworkres = 1\n")
+        done = daemon.client("upgrade", timeout=60)
+        assert done.returncode == 1
+        assert "the new version cannot start" in done.stderr
+        assert "workres" in done.stderr
+        assert daemon.wait("upgrade.refused")["level"] == "error"
+        assert daemon.worker("0.1")["phase"] == "ready"
+        settings.write_text("")
+        assert daemon.client("upgrade", timeout=60).returncode == 0
+        daemon.wait("supervisor.upgraded")
+        assert daemon.terminate() == 0
+
+
+@pytest.mark.parametrize("text", ["{}", "not json", json.dumps({"version": VERSION + 1, "pool": {}})])
+def test_a_state_of_another_shape_or_version_is_refused(text):
+    fd = os.memfd_create("test")
+    os.write(fd, text.encode())
+    with pytest.raises(Refused, match="handed over"):
+        handover.read(fd)
+    os.close(fd)
