@@ -170,6 +170,7 @@ class Daemon:
 
     def _resume(self, state: handover.State) -> None:
         """Go on where the version before was."""
+        self._records.recall(state.started)
         put(self._engine.pool, state.pool)
         for each in state.children:
             child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
@@ -203,6 +204,7 @@ class Daemon:
     async def _become(self) -> None:
         await self._engine.settled(SETTLE)
         self._sink.flush()
+        self._records.flush()
         try:
             upgrade.become(self._handed_over(), SIGNALS)
         except OSError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,8 +12,8 @@ from pathlib import Path
 from .core import events
 from .core.model import Change, Ref
 from .ops.explain import Explainer
-from .ops.flight import Json, Recorder
-from .ops.journal import Journal
+from .ops.flight import ENDED, Json, Recorder
+from .ops.journal import Journal, newest_first
 from .runtime.engine import Engine
 
 FOLDER = "flight"
@@ -31,7 +32,8 @@ class Records:
         failed: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._journal = Journal(state_dir / FOLDER, lambda why: self._from_thread(failed, why))
+        self._folder = state_dir / FOLDER
+        self._journal = Journal(self._folder, lambda why: self._from_thread(failed, why))
         stamp = {"daemon": os.getpid()}
         self.flights = Recorder(
             self._journal.put, redact, time.monotonic, time.time, transcripts=transcripts, stamp=stamp
@@ -56,6 +58,17 @@ class Records:
         """Raises Refused for a worker that nobody knows."""
         return Explainer(engine.pool, self.flights, time.monotonic(), status).explain(name)
 
+    def recall(self, started: float) -> None:
+        """After an upgrade in place: what this process, by an earlier version, has written since `started`."""
+        since = time.time() - (time.monotonic() - started)
+        with contextlib.suppress(OSError):
+            ours = [e for e in newest_first(self._folder) if e.get("daemon") == os.getpid() and e.get("at", 0) >= since]
+            self.flights.recall(reversed(ours[:ENDED]))
+
+    def flush(self) -> None:
+        """Before this program is replaced by another."""
+        self._journal.flush()
+
     def close(self) -> None:
         self.flights.finish_all()
-        self._journal.close()
+        self._journal.flush()

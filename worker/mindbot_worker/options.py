@@ -33,7 +33,7 @@ def apply(server: AgentServer, settings: Settings, *, reports_to: Path, worker: 
     internals.put(server, "preload_modules", [*_PRELOADED, *(internals.get(server, "preload_modules") or ())])
     capacity = Capacity(server, settings.pool.max_calls)
     capacity.install()
-    _wrap_job_side(server, str(reports_to))
+    _wrap_job_side(server, str(reports_to), keeps=settings.recovery.enabled)
     return capacity
 
 
@@ -54,7 +54,7 @@ def _own_ports(server: AgentServer, worker: str) -> None:
         internals.put(server, "prometheus_multiproc_dir", str(Path(directory) / (worker or str(os.getpid()))))
 
 
-def _wrap_job_side(server: AgentServer, reports_to: str) -> None:
+def _wrap_job_side(server: AgentServer, reports_to: str, *, keeps: bool) -> None:
     entrypoint = internals.get(server, "entrypoint_fnc")
-    internals.put(server, "entrypoint_fnc", Entrypoint(entrypoint, reports_to))
+    internals.put(server, "entrypoint_fnc", Entrypoint(entrypoint, reports_to, keeps))
     server.setup_fnc = Setup(server.setup_fnc)

@@ -84,7 +84,9 @@ def _living(answer: dict[str, Any]) -> Iterator[str]:
     if answer["held"]:
         yield f"held: no soft restarts now ({answer['held']['reason']}: {answer['held']['detail']})"
     if answer["leak"]:
-        yield f"leak: {json.dumps(answer['leak'])}"
+        leak = answer["leak"]
+        when = f"; it meets its limit in {leak['limit_in']} s" if leak.get("limit_in") is not None else ""
+        yield f"leak: its memory grows by {leak.get('mb_per_hour')} MiB an hour{when}"
     near = [rule for rule in answer["rules"] if rule["share"] >= NEAR]
     for rule in near:
         of = f"{rule['value']:g} of {rule['limit']:g} {rule['unit']}"

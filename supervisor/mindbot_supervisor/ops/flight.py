@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,6 +114,13 @@ class Recorder:
         if (entry.get("verdict"), entry.get("reason")) not in QUIET_ENDS:
             self._write(line)
 
+    def recall(self, entries: Iterable[Json]) -> None:
+        """Remember finished records, oldest first, of the daemon that we have taken over from."""
+        for entry in entries:
+            slot, _, generation = str(entry["worker"]).partition(".")
+            if slot.isdecimal() and generation.isdecimal():
+                self._ended[Ref(int(slot), int(generation))] = json.dumps(entry)
+
     def finish_all(self) -> None:
         for ref in list(self._flights):
             self.finish(ref)
@@ -162,8 +169,8 @@ class Recorder:
 
 
 def _keep(row: deque[tuple[float, Json]], now: float, values: Json) -> None:
-    """At most one a second, so that MINUTE of them are a minute; within a second the latest counts."""
-    if len(row) > 1 and now - row[-2][0] < 1.0:
+    """One for each second of the clock, the latest, so that MINUTE of them are a minute."""
+    if row and int(row[-1][0]) == int(now):
         row.pop()
     row.append((now, values))
 

@@ -40,22 +40,26 @@ class Journal:
         with suppress(queue.Full):
             self._entries.put_nowait(line.encode(errors="replace") + b"\n")
 
-    def close(self) -> None:
-        """Write what is queued, for CLOSE_WAIT seconds at most."""
-        if self._thread is not None:
+    def flush(self) -> None:
+        """Write what is queued, for CLOSE_WAIT seconds at most, and end the thread; the next entry starts another."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
             with suppress(queue.Full):
                 self._entries.put(None, timeout=CLOSE_WAIT)
-            self._thread.join(CLOSE_WAIT)
+            thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
         while (entry := self._entries.get()) is not None:
-            try:
-                self._write(entry)
-                self._failing = False
-            except OSError as exc:
-                if not self._failing:
-                    self._problem(f"cannot write {self._folder / NOW}: {exc.strerror}")
-                self._failing = True
+            self._write_or_tell(entry)
+
+    def _write_or_tell(self, entry: bytes) -> None:
+        try:
+            self._write(entry)
+            self._failing = False
+        except OSError as exc:
+            if not self._failing:
+                self._problem(f"cannot write {self._folder / NOW}: {exc.strerror}")
+            self._failing = True
 
     def _write(self, entry: bytes) -> None:
         _make(self._folder)

@@ -28,6 +28,7 @@ from .lines import Lines
 from .oom import KernelLog, Oom
 from .output import Output
 from .records import Record, Records
+from .rejoin import Rejoin
 from .rescue import Rescuer
 from .sampler import Look, Sampler
 
@@ -77,6 +78,7 @@ class Engine:
         self._adopted: dict[Ref, int] = {}
         """Pidfds of workers that a dead daemon left behind."""
         self._records = Records(Path(launch.runtime_dir))
+        self._rejoin = Rejoin(Path(launch.runtime_dir), self._output_of_leftover)
         self._lock = threading.Lock()
         self._family = Family(launch.runtime_dir)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
@@ -109,6 +111,7 @@ class Engine:
         for record in living:
             if record.ref not in self._running:
                 self._adopt(record)
+        self._rejoin.start()
         self._sampler.start()
         self._tick()
 
@@ -123,6 +126,7 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._sampler.stop()
+        self._rejoin.close()
         for task in self._recoveries.values():
             task.cancel()
         while self._tasks:
@@ -242,10 +246,7 @@ class Engine:
         self._started(ref, started).beats.feed(held)
 
     def _started(self, ref: Ref, started: Child) -> _Running:
-        def write(level: str, event: str, fields: Mapping[str, object]) -> None:
-            self._write_output(ref, started.pid, level, event, fields)
-
-        running = _Running(started, Lines(wire.LINE_MAX), Output(write))
+        running = _Running(started, Lines(wire.LINE_MAX), self._output(ref, started.pid))
         self._running[ref] = running
         with self._lock:
             self._family.roots[started.pid] = ref
@@ -255,6 +256,12 @@ class Engine:
         self._loop.add_reader(started.output, self._read, ref, started.output)
         self._loop.add_reader(started.pidfd, self._exited, ref)
         return running
+
+    def _output(self, ref: Ref, pid: int) -> Output:
+        def write(level: str, event: str, fields: Mapping[str, object]) -> None:
+            self._write_output(ref, pid, level, event, fields)
+
+        return Output(write)
 
     def _adopt(self, record: Record) -> None:
         try:
@@ -271,6 +278,14 @@ class Engine:
         self._loop.add_reader(pidfd, self._leftover_gone, record.ref)
         if record.ref not in self.pool.workers:
             self._do(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
+
+    def _output_of_leftover(self, name: str) -> Output | None:
+        """A reader for the lines of an adopted worker."""
+        ref = next((ref for ref in self._adopted if str(ref) == name), None)
+        worker = self.pool.workers.get(ref) if ref is not None else None
+        if worker is None:
+            return None
+        return self._output(worker.ref, worker.pid or 0)
 
     def _leftover_gone(self, ref: Ref) -> None:
         pidfd = self._adopted.pop(ref)

@@ -10,7 +10,7 @@ from typing import Any
 
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
-from mindbot_worker.jobs import rooms, sessions
+from mindbot_worker.jobs import keeping, rooms, sessions
 from mindbot_worker.jobs.outbox import Outbox
 from mindbot_worker.jobs.reporter import CallReporter
 from mindbot_worker.jobs.signals import settle
@@ -45,6 +45,8 @@ class Entrypoint:
 
     inner: Callable[[JobContext], Awaitable[None]]
     reports_to: str
+    keeps: bool = False
+    """Whether what is said is kept while the call lives, so that another agent can continue it."""
 
     async def __call__(self, context: JobContext) -> None:
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
@@ -52,6 +54,8 @@ class Entrypoint:
         rooms.watch(context.room, reporter)
         context.add_shutdown_callback(_ending(reporter))
         reporter.send()
+        if self.keeps:
+            keeping.begin(context)
         try:
             await self.inner(context)
         except asyncio.CancelledError:
@@ -67,6 +71,7 @@ def _ending(reporter: CallReporter) -> Callable[[], Any]:
     async def report_the_end() -> None:
         reporter.ending()
         sessions.forget(reporter)
+        keeping.end(reporter.job)
 
     return report_the_end
 

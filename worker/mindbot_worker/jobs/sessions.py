@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from livekit.agents import AgentSession, get_job_context
 
+from mindbot_worker.jobs import keeping
 from mindbot_worker.jobs.reporter import CallReporter
 
 JOB_ERROR = "job.error"
@@ -60,6 +61,8 @@ def _attach(session: AgentSession[Any]) -> None:
     _watched.add(session)
     for event in _ACTIVITY:
         _on(session, event, lambda _: reporter.activity())
+    for event in keeping.ADDED:
+        _on(session, event, lambda _: keeping.kept(session, reporter.job))
     _on(session, "user_state_changed", lambda event: _user_state(reporter, event))
     _on(session, "agent_state_changed", lambda event: reporter.state(str(event.new_state)))
     _on(session, "error", lambda event: _error(reporter, event))

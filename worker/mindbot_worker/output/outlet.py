@@ -10,8 +10,13 @@ import stat
 import threading
 import time
 
+from mindbot_worker.output import rejoin
+
 ATOMIC = select.PIPE_BUF
 """A pipe takes this many bytes whole or not at all, so lines of several processes do not mix."""
+
+REJOIN_PAUSE = 1.0
+"""Seconds between two attempts to find a new reader."""
 
 
 class Outlet:
@@ -29,6 +34,8 @@ class Outlet:
         self._stuck = False
         self._pipe: int | None = None
         self._socket: socket.socket | None = None
+        self._left = False
+        self._rejoin_at = 0.0
         self._open()
 
     def _open(self) -> None:
@@ -50,6 +57,8 @@ class Outlet:
     def write(self, data: bytes, patience: float) -> bool:
         """Write all of `data` within `patience` seconds. False: (the rest of) it was dropped."""
         deadline = time.monotonic() + patience
+        if self._left and time.monotonic() >= self._rejoin_at:
+            self._rejoin()
         if not self._lock.acquire(timeout=max(patience, 0.0)):
             self.dropped += 1
             return False
@@ -113,3 +122,14 @@ class Outlet:
             self._socket.close()
             self._socket = None
         self._torn = self._stuck = False
+        self._left = True
+
+    def _rejoin(self) -> None:
+        """The supervisor that started this worker is gone; if there is a new one, it takes what we have to say."""
+        self._rejoin_at = time.monotonic() + REJOIN_PAUSE
+        hello = rejoin.connect(os.environ)
+        if hello is None:
+            return
+        with self._lock:
+            os.dup2(hello.fileno(), self.fd)
+            self._pipe, self._socket, self._left = None, hello, False

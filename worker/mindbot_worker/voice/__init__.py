@@ -9,7 +9,8 @@ from livekit.plugins import silero
 
 from mindbot_config.settings import Settings
 from mindbot_config.sources import from_environ
-from mindbot_worker.voice import events, room, trial
+from mindbot_worker.recovered import recovered_conversation
+from mindbot_worker.voice import events, opening, room, trial
 from mindbot_worker.voice.session import build_session
 
 _SETTINGS, _VAD = "mindbot.settings", "mindbot.vad"
@@ -35,12 +36,12 @@ async def converse(context: JobContext) -> None:
     session = build_session(context, settings.voice, context.proc.userdata[_VAD])
     events.log_speech(session, with_text=settings.log.log_transcripts)
     room.end_with_session(context, session)
-    agent = Agent(instructions=settings.voice.instructions)
+    history = recovered_conversation()
+    agent = Agent(instructions=settings.voice.instructions, chat_ctx=history)
     if context.is_fake_job():
         await trial.converse(context, session, agent, settings.voice.greeting)
         return
     await room.connect(context, retries=settings.voice.connect_retries)
     room.end_when_left(context)
     await session.start(agent, room=context.room)
-    if settings.voice.greeting:
-        session.say(settings.voice.greeting)
+    opening.open_with(session, settings, history)

@@ -1,0 +1,134 @@
+"""The journal of a call: what was said so far, as JSON lines in a file of its own, for whoever must continue the call.
+
+Standard library only. It is personal data: mode 0600, in a directory of mode 0700, and gone with the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+SIZE_MAX = 1024 * 1024
+"""Bytes from which on a journal is cut down to its end; a call of an hour has about a tenth of it."""
+KEPT = 200
+"""Lines that are left of one that is cut down: what a model remembers of a long talk."""
+READ_MAX = 2 * SIZE_MAX
+"""A larger file was not written here."""
+_LINE_MAX = 256 * 1024
+
+Item = Mapping[str, Any]
+
+
+class BadJournal(Exception):
+    """A file that is no journal of this call; the message says why, in a few words and without a word of it."""
+
+
+class Journal:
+    """Appends to one file. Raises OSError; the call must go on without it then."""
+
+    def __init__(self, path: Path, room: str) -> None:
+        self._path, self._room = path, room
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._fd = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._size = _mend(self._fd)
+        if self._size == 0:
+            self._write(_header(room))
+
+    def add(self, items: Iterable[Item]) -> None:
+        for item in items:
+            line = _line(item)
+            if len(line) <= _LINE_MAX:
+                self._write(line)
+        if self._size > SIZE_MAX:
+            self._cut()
+
+    def remove(self) -> None:
+        """The call has ended."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+    def _write(self, line: bytes) -> None:
+        self._size += os.write(self._fd, line)
+
+    def _cut(self) -> None:
+        lines = os.pread(self._fd, self._size, 0).splitlines(keepends=True)
+        fresh = self._path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        fd = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        self._size = os.write(fd, _header(self._room) + b"".join(lines[1:][-KEPT:]))
+        fresh.replace(self._path)
+        os.close(self._fd)
+        self._fd = fd
+
+
+def read(path: Path, room: str) -> list[Item]:
+    """What was said. Raises BadJournal, and nothing else, whatever the file is; a torn last line is left out."""
+    lines = _read(path).split(b"\n")[:-1]
+    if not lines:
+        raise BadJournal("it is empty")
+    header, *items = (_parse(line) for line in lines)
+    if header.get("v") != VERSION:
+        raise BadJournal("it has no header that is known here")
+    if header.get("room") != room:
+        raise BadJournal("it belongs to another room")
+    return items
+
+
+def _read(path: Path) -> bytes:
+    try:
+        fd = _open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError as exc:
+        raise BadJournal("there is none on this host") from exc
+    except OSError as exc:
+        raise BadJournal(f"it cannot be opened: {exc.strerror}") from exc
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(READ_MAX + 1)
+    if len(data) > READ_MAX:
+        raise BadJournal(f"it is larger than {READ_MAX} bytes")
+    return data
+
+
+def _open(path: Path, flags: int) -> int:
+    """Only a regular file of our own, and not through a link."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(fd)
+        raise PermissionError(1, "not a file of ours")
+    return fd
+
+
+def _mend(fd: int) -> int:
+    """Cut off what a killed writer left of a line; the size in bytes."""
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _LINE_MAX, max(size - _LINE_MAX, 0))
+    torn = len(tail) - (tail.rfind(b"\n") + 1)
+    if torn:
+        os.ftruncate(fd, size - torn)
+    return size - torn
+
+
+def _header(room: str) -> bytes:
+    return _line({"v": VERSION, "room": room})
+
+
+def _line(fields: Item) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> Item:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise BadJournal("a line of it is not JSON") from exc
+    if not isinstance(fields, dict):
+        raise BadJournal("a line of it is not a JSON object")
+    return fields
