@@ -4,6 +4,7 @@ import pytest
 
 from mindbot_supervisor.core.model import Phase, Reason, Sample, Urgency
 from mindbot_supervisor.core.rules import RULES, judge
+from mindbot_supervisor.core.trend import Leak
 
 from .build import call, policy, seen
 
@@ -17,6 +18,11 @@ def mb(size: float, cpu: float = 0.0) -> Sample:
     return Sample(pss_mb=size, uss_mb=size, rss_mb=size, cpu_percent=cpu)
 
 
+def growth(**fields: float | None) -> Leak:
+    known = {"mb_per_hour": 60, "limit_in": 1800, "left_mb": 30, "grown_mb": 100, "span": 7200, "points": 24}
+    return Leak(**{**known, **fields})
+
+
 CASES = [
     # reason, urgency, what is seen, whether the rule speaks
     (Reason.HUNG, KILL, {"silence": 9.9}, False),
@@ -24,12 +30,21 @@ CASES = [
     (Reason.HUNG, KILL, {"silence": 99.0, "beaten": False}, False),
     (Reason.START, KILL, {"silence": 59.9, "beaten": False, "phase": Phase.STARTING}, False),
     (Reason.START, KILL, {"silence": 60.0, "beaten": False, "phase": Phase.STARTING}, True),
+    (Reason.START, KILL, {"silence": 179, "beaten": False, "phase": Phase.STARTING, "thread_silence": 1}, False),
+    (Reason.START, KILL, {"silence": 180, "beaten": False, "phase": Phase.STARTING, "thread_silence": 1}, True),
     (Reason.BROKEN, DRAIN, {"rejected": 19}, False),
     (Reason.BROKEN, DRAIN, {"rejected": 20}, True),
     (Reason.MEMORY, KILL, {"sample": mb(200)}, False),
     (Reason.MEMORY, DRAIN, {"sample": mb(200.1)}, True),
     (Reason.MEMORY, DRAIN, {"sample": mb(300)}, True),
     (Reason.MEMORY, KILL, {"sample": mb(300.1)}, True),
+    (Reason.LEAK, DRAIN, {"leak": growth(limit_in=3600.1)}, False),
+    (Reason.LEAK, DRAIN, {"leak": growth(limit_in=3600.0)}, True),
+    (Reason.LEAK, DRAIN, {"leak": growth(limit_in=None)}, False),
+    (Reason.LEAK, DRAIN, {"leak": growth(grown_mb=89.9)}, False),
+    (Reason.LEAK, DRAIN, {"leak": growth(grown_mb=90.0)}, True),
+    (Reason.LEAK, DRAIN, {"leak": growth(left_mb=1, grown_mb=19.9)}, False),
+    (Reason.LEAK, DRAIN, {"leak": growth(left_mb=1, grown_mb=20.0)}, True),
     (Reason.ERRORS, DRAIN, {"errors": 10}, False),
     (Reason.ERRORS, DRAIN, {"errors": 11}, True),
     (Reason.STORM, DRAIN, {"jobs_storm": 5}, False),
@@ -89,3 +104,9 @@ def test_a_hung_verdict_tells_a_blocked_loop_from_a_stopped_process(thread_silen
 def test_a_limit_of_0_is_off(key):
     off = policy(limits={key: 0})
     assert judge(seen(age=1e9, jobs_started=10**6, sample=mb(1, cpu=0)), off) is None
+
+
+def test_without_a_horizon_nothing_is_called_a_leak():
+    leak = growth(limit_in=0.0, left_mb=0.0, grown_mb=1e9)
+    assert judge(seen(leak=leak), policy()).reason is Reason.LEAK
+    assert judge(seen(leak=leak), policy(limits={"leak_horizon": 0})) is None
