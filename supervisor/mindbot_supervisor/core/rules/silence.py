@@ -32,7 +32,7 @@ def never_heard(seen: Observation, policy: Policy) -> Verdict | None:
 
     One whose thread beats is importing, on a host that is slow: it has STILL_STARTING times as long.
     """
-    alive = seen.thread_silence is not None and seen.thread_silence < policy.limits.suspect_after
+    alive = seen.thread_silence is not None and seen.thread_silence < policy.limits.hung_after
     limit = policy.pool.start_timeout * (STILL_STARTING if alive else 1)
     if seen.beaten or not policy.beats_required or seen.phase is not Phase.STARTING or seen.silence < limit:
         return None
