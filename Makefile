@@ -1,12 +1,13 @@
 # `make run` and `make test` set everything up themselves; they need python3 (3.11 or newer) and make.
 PY := .venv/bin/python
 
-.PHONY: run test lint types unit functional live livekit-server example clean help
+.PHONY: run test lint types unit functional live matrix livekit-server example clean help
 
 help:
 	@echo "make run             the pool in local mode: no account needed, Ctrl-C ends it"
 	@echo "make test            ruff, mypy --strict and all tests, live ones included"
 	@echo "make unit|functional|live   one kind of tests"
+	@echo "make matrix          every fault in every state, and what came of it"
 	@echo "make livekit-server  build the livekit-server that the live tests use (needs Go)"
 	@echo "make example         write config/mindbot.example.toml and env.example anew"
 
@@ -31,6 +32,9 @@ unit functional: .dev
 live: .dev
 	@sh .ci/livekit-server.sh
 	@$(PY) -m pytest -q tests/live $(ARGS)
+
+matrix: .dev
+	@PYTHONPATH=tests $(PY) -m functional.fault_matrix
 
 livekit-server:
 	@sh tests/livekit_server/build.sh

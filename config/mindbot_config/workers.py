@@ -20,6 +20,9 @@ class Recovery(Section):
     """How often one call is given a new agent. After that its room is quarantined, lest one call kill all workers."""
     deadline: float = Field(default=5.0, gt=0, le=60)
     """Seconds within which the new agent must be in the room; later the attempt has failed."""
+    sentence: str = "Sorry, I lost you for a moment. I am here again."
+    """What MindBot says in place of the greeting when it continues a call. The answer that the caller was waiting for,
+    if any, follows. Empty: it says nothing."""
 
 
 class Env(Section):
@@ -45,3 +48,6 @@ class Worker(Section):
     """false: serve without registering at LiveKit, so no real calls come in; for trials and tests."""
     synthetic_interval: float = Field(default=0.0, ge=0)
     """Seconds between synthetic calls in each worker, which prove that it can serve; 0 is none."""
+    memory_interval: float = Field(default=60.0, ge=0)
+    """Seconds between two log lines about the memory of each worker's own process; 0 is none. With the environment
+    variable PYTHONTRACEMALLOC=1 they name the lines of code whose memory has grown most."""

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .commands import config, explain, operate, run, status, stop
+from .commands import config, explain, operate, profile, run, status, stop
 from .errors import INTERNAL, USAGE, SupervisorError
 
-COMMANDS = (run, status, explain, stop, operate, config)
+COMMANDS = (run, status, explain, stop, operate, profile, config)
 
 
 class _Parser(argparse.ArgumentParser):

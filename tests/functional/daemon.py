@@ -31,6 +31,7 @@ class Daemon:
         self.log = folder / "daemon.log"
         """Where its records are left for whoever looks into a failure."""
         self.runtime_dir = self.socket.with_suffix(".run")
+        self.state_dir = folder / "state"
         command = [sys.executable, "-m", "mindbot_supervisor", "run", "--socket", str(self.socket), *arguments]
         if "--http" not in arguments:
             command += ["--http", "off"]
@@ -39,7 +40,7 @@ class Daemon:
         }
         self.process = subprocess.Popen(
             command,
-            env={**clean, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**clean, "PYTHONUNBUFFERED": "1", "MINDBOT_STATE_DIR": str(self.state_dir), **(environ or {})},
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -125,7 +125,10 @@ def fd_leak(worker: Worker) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
     leaked = []
     while True:
-        leaked.append(os.open("/dev/null", os.O_RDONLY))
+        try:
+            leaked.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            os._exit(1)
         if len(leaked) % 50 == 0:
             worker.beat()
 
@@ -175,7 +178,7 @@ def garbage(worker: Worker) -> None:
 
 
 def only_garbage(worker: Worker) -> None:
-    while True:
+    while not worker.draining.is_set():
         worker.write(b"not a heartbeat\n")
         time.sleep(BEAT)
 
@@ -204,6 +207,10 @@ def unregistered(worker: Worker) -> None:
 def print_json(_: Worker) -> None:
     print(json.dumps({"level": "warning", "event": "user.speech", "characters": 12, "worker": "9.9"}), flush=True)
     print("stray text, no JSON", flush=True)
+
+
+def print_secret(_: Worker) -> None:
+    print("the key is", os.environ["OPENAI_API_KEY"], flush=True)
 
 
 def slow_boot(_: Worker) -> None:

@@ -26,6 +26,7 @@ class Started:
     pid: int | None
     started: float
     """Unix time."""
+    dispatch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Calls:
                 started=each.call.started,
                 idle=max(now - each.report.active_at, 0.0),
                 state=each.report.state,
+                dispatch=each.call.dispatch,
             )
             for each in self._live.values()
         )

@@ -13,6 +13,7 @@ from livekit.agents import AgentServer
 from mindbot_worker import livekit_internals as internals
 from mindbot_worker.calls import Calls, Started
 from mindbot_worker.inbox import Inbox
+from mindbot_worker.memory import Tidy
 from mindbot_worker.reports import Report
 
 STARTED, ENDED = "job.started", "job.ended"
@@ -26,7 +27,10 @@ logger = logging.getLogger(__name__)
 class PoolWatch:
     """Calls start and end with pool events; in between their own reports come in through the inbox."""
 
-    def __init__(self, server: AgentServer, calls: Calls, inbox: Inbox, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, server: AgentServer, calls: Calls, inbox: Inbox, changed: Callable[[], None], tidy: Tidy
+    ) -> None:
+        self._tidy = tidy
         self._server, self._calls, self._inbox, self._changed = server, calls, inbox, changed
         self._ready: set[int] = set()
         self._failures_in_a_row = 0
@@ -56,8 +60,10 @@ class PoolWatch:
             identity=info.accept_arguments.identity,
             pid=internals.pid(process),
             started=round(info.launched_at or time.time(), 3),
+            dispatch=info.job.dispatch_id,
         )
         self._calls.opened(call, time.monotonic())
+        self._tidy.call_started()
         logger.info("a call has started", extra={"event": STARTED, "room": call.room, "job": call.job})
         self._changed()
 
@@ -87,6 +93,7 @@ class PoolWatch:
 
     def _call_ended(self, job: str, room: str, *, died: bool) -> None:
         outcome = self._calls.closed(job, died=died, now=time.monotonic())
+        self._tidy.call_ended()
         if outcome is not None:
             logger.info("a call has ended", extra={"event": ENDED, "room": room, "job": job, "outcome": outcome})
 

@@ -13,7 +13,7 @@ from typing import Any
 from livekit.agents import AgentServer, __version__
 
 from mindbot_config.settings import Settings
-from mindbot_worker import ending, wire
+from mindbot_worker import ending, memory, wire
 from mindbot_worker import livekit_internals as internals
 from mindbot_worker.capacity import Capacity
 from mindbot_worker.failures import ConfigFailure, Unreachable, WorkerFailure
@@ -46,14 +46,18 @@ class Runner:
     async def run(self, stop: StopRequest, inbox: Inbox) -> None:
         """Raises WorkerFailure if the server cannot start or ends by itself."""
         _compare_versions()
+        tidy = memory.Tidy()
+        tidy.settle()
         self._start(self._pulse.run(), "pulse")
         self._registration.observe()
         serving = self._start(self._server.run(unregistered=not self._settings.worker.registered), "serve")
         # One turn of the loop: the pool then exists, and has not started a process yet.
         await asyncio.sleep(0)
-        pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge)
+        pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge, tidy)
         pool.install()
         inbox.listen(asyncio.get_running_loop(), pool.on_report)
+        if interval := self._settings.worker.memory_interval:
+            self._start(memory.report(interval), "memory")
         if interval := self._settings.worker.synthetic_interval:
             self._start(self._call_when_ready(interval), "synthetic")
         stopping = self._start(stop.wait(), "stop")

@@ -50,7 +50,9 @@ class BadBeat(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One live call. `started` is Unix time; `idle` is seconds since either side was last active."""
+    """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
+    LiveKit's id of what sent the agent into the room.
+    """
 
     room: str
     job: str
@@ -59,6 +61,7 @@ class Call:
     started: float | None = None
     idle: float = 0.0
     state: str = ""
+    dispatch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ def _body(beat: Beat) -> dict[str, Any]:
                 "started": call.started,
                 "idle": round(call.idle, 2),
                 "state": call.state,
+                "dispatch": call.dispatch,
             }
             for call in beat.calls
         ],
@@ -232,6 +236,7 @@ def _call(each: _Fields) -> Call:
         started=each.number_or_none("started"),
         idle=each.number("idle"),
         state=each.text("state"),
+        dispatch=each.text("dispatch"),
     )
 
 

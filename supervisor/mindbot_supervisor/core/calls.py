@@ -46,9 +46,9 @@ def started_and_ended(
     `elsewhere` tells by its job whether a call goes on with another agent: then its end here is none.
     """
     known = {call.job: call for call in before}
-    present = {call.job for call in beat.calls}
+    present = {call.job: call for call in beat.calls}  # a job that is named twice is one call
     outcomes = {ended.job: ended.outcome for ended in beat.ended}
-    for call in beat.calls:
+    for call in present.values():
         if call.job not in known:
             yield Change(events.CALL_STARTED, now, ref, pid, fields=name(call))
     for job, call in known.items():

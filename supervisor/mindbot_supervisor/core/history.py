@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mindbot_worker.wire import FROM_THREAD, Beat, Call
 
@@ -66,6 +66,10 @@ class History:
     errors: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
     trend: Trend = field(default_factory=Trend)
 
+    def __post_init__(self) -> None:
+        """One that was handed over by another daemon knows of calls already."""
+        self.trend.calls([call.job for call in self.calls()], self.born)
+
     def hear(self, beat: Beat, now: float) -> bool:
         """Take a beat in. False if it is an old one that came late or twice: it changes nothing."""
         if beat.source == FROM_THREAD:
@@ -73,10 +77,13 @@ class History:
             return False
         if self.beat is not None and beat.seq <= self.beat.seq:
             return False
+        calls = {call.job: call for call in beat.calls}
+        if len(calls) < len(beat.calls):
+            beat = replace(beat, calls=tuple(calls.values()))  # a job that is named twice is one call
         self.rejected = 0
         self.beat, self.loop_at = beat, now
         self._count_errors(beat, now)
-        self.trend.calls([call.job for call in beat.calls], now)
+        self.trend.calls(calls, now)
         if beat.registered is False:
             self.unregistered_since = now if self.unregistered_since is None else self.unregistered_since
         else:

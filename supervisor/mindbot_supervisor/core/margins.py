@@ -9,6 +9,7 @@ from .history import Observation
 from .model import Phase, Reason, Urgency
 from .policy import AGE_SPREAD, Policy
 from .rules.errors import STORM_MAX
+from .rules.silence import start_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def _all(seen: Observation, policy: Policy) -> Iterator[Margin]:
     if seen.beaten:
         yield Margin(Reason.HUNG, Urgency.KILL, seen.silence, limits.hung_after, "seconds without a heartbeat")
     elif policy.beats_required and seen.phase is Phase.STARTING:
-        yield Margin(Reason.START, Urgency.KILL, seen.silence, policy.pool.start_timeout, "seconds without a word")
+        limit = start_limit(seen.thread_silence, policy)
+        yield Margin(Reason.START, Urgency.KILL, seen.silence, limit, "seconds without a word")
     if seen.sample is not None:
         pss = seen.sample.pss_mb
         yield Margin(Reason.MEMORY, Urgency.KILL, pss, policy.memory_hard_mb, "MiB of its process tree")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .history import History
 from .model import Phase, Worker
 from .policy import STOP_TIMEOUT, Policy
+from .rules.silence import start_limit
 from .slots import Slot
 
 
@@ -49,7 +50,9 @@ def _starting(worker: Worker, history: History, policy: Policy) -> Iterator[Comi
     if worker.leaving is not None:
         yield Coming("told to finish as soon as its replacement is ready")
     if policy.beats_required and history.loop_at is None:
-        yield Coming("killed, if it is not heard by then", history.born + policy.pool.start_timeout)
+        thread_silence = None if history.thread_at is None else 0.0
+        due = history.born + start_limit(thread_silence, policy)
+        yield Coming("killed, if it is not heard by then", due)
     elif not policy.beats_required and worker.registered is None:
         yield Coming("counts as ready, if it lives", worker.spawned_at + policy.ready_after)
 

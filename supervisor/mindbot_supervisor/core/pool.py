@@ -304,10 +304,11 @@ class Pool:
         rollout = self.rollout
         if rollout is None or failed.ready_at is not None:
             return
-        if failed.ref.slot not in {ref.slot for ref in rollout.under_way}:
+        if not any(ref.slot == failed.ref.slot and ref < failed.ref for ref in rollout.under_way):
             return
         for ref in rollout.stop(f"the replacement {failed.ref} did not become ready; the others are kept as they are"):
-            self._step(self.workers[ref], Kept(), now) if ref in self.workers else None
+            if not any(worker.seated for worker in self._in_slot(ref.slot)):  # else its own is under way
+                self._step(self.workers[ref], Kept(), now) if ref in self.workers else None
         self._changes.append(Change(events.ROLLOUT_STOPPED, now, level="error", fields=rollout.fields()))
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
@@ -329,9 +330,18 @@ class Pool:
             seen[ref] = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
         return seen
 
+    def has_successor(self, job: str) -> bool:
+        """Whether a worker here has started the job that continues this call."""
+        return self.recovery is not None and self.recovery.has_successor(job)
+
     def wake_at(self) -> float | None:
         """The next moment at which something is due by itself, apart from the regular tick."""
-        due = [slot.retry_at for slot in self.slots.values() if slot.retry_at is not None]
+        taken = self.slots.keys() if self.stopping else self._taken()  # nobody waits for a seat that is not filled
+        due = [
+            slot.retry_at
+            for index, slot in self.slots.items()
+            if slot.retry_at is not None and index not in taken and slots.due(slot, slot.retry_at)
+        ]
         due += [
             worker.deadline for worker in self.workers.values() if worker.phase is Phase.KILLING and worker.deadline
         ]
@@ -503,7 +513,7 @@ class Pool:
 
     def _fill(self, now: float) -> None:
         """Start a worker for every seat that is free and due."""
-        taken = {worker.ref.slot for worker in self.workers.values() if worker.seated} | self._boot.unstartable
+        taken = self._taken()
         starting = sum(worker.phase is Phase.STARTING for worker in self.workers.values())
         for index, slot in self.slots.items():
             if index in taken or not slots.due(slot, now):
@@ -512,6 +522,10 @@ class Pool:
                 continue
             self._spawn(slot, now)
             starting += 1
+
+    def _taken(self) -> set[int]:
+        """Slots that want no worker now: they have one, or theirs says that it can never start."""
+        return {worker.ref.slot for worker in self.workers.values() if worker.seated} | self._boot.unstartable
 
     def _staggered(self, starting: int, now: float) -> bool:
         """When the pool is filled, only so many start side by side; but a slow one holds the next up only so long."""

@@ -173,6 +173,10 @@ class Recovery:
         """Whether this call is no longer its first worker's, so that its end there says nothing."""
         return job in self.cases or job in self._gone
 
+    def has_successor(self, job: str) -> bool:
+        case = self.cases.get(job)
+        return case is not None and bool(case.successor)
+
     def moving(self, ref: Ref) -> bool:
         """Whether a call of this worker is still on its way to another one."""
         return any(case.moved and case.ref == ref for case in self.cases.values())

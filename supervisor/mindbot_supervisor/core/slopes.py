@@ -67,7 +67,7 @@ def growth(points: Sequence[Point], older: Iterable[Point]) -> Growth | None:
 
 def _per_call(points: Sequence[Point]) -> float:
     """MiB that one more call takes: the median over all neighbours with different numbers of calls."""
-    if not any([point.calls for point in points]):  # the usual case, and this runs often
+    if {point.calls for point in points} == {0}:  # the usual case, and this runs often
         return 0.0
     costs = [(b.mb - a.mb) / (b.calls - a.calls) for a, b in pairwise(points) if a.calls != b.calls]
     return median(costs) if costs else 0.0

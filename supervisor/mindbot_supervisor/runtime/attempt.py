@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from .livekit_api import AGENT, ApiError, Dispatch, LiveKitApi, NotFound, Partic
 
 POLL = 0.04
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late."""
-OFFER = 1.0
-"""Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again."""
+OFFER = 2.0
+"""Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again. It
+lists what became of it up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked too; an
+agent that another host sends later than this is called back by the server when its dispatch is deleted."""
 NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
 
 
@@ -39,6 +42,8 @@ class Attempt:
     """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
     taken: set[str]
     journals: Path
+    started_here: Callable[[], bool]
+    """Whether one of our own workers has started the new job."""
     problem: str = ""
     """Why LiveKit could not be asked, last time it could not."""
     taken_up: bool = False
@@ -58,6 +63,7 @@ class Attempt:
         while True:
             await self._look(await self.api.participants(self._room))
             self.problem = ""
+            self.taken_up = self.taken_up or self.started_here()
             if not self.taken_up and time.monotonic() - self._offered > OFFER:
                 await self._offer_again()
             await asyncio.sleep(POLL)
@@ -112,7 +118,7 @@ class Attempt:
 
     def _learn(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> None:
         """What the old agent was dispatched with, and what of it has to go."""
-        ours = [each for each in dispatches if any(job.id == self._job for job in each.jobs)]
+        ours = [each for each in dispatches if self._sent(each)]
         if any(job.type not in ("JT_ROOM", "") for each in ours for job in each.jobs):
             raise Finished(Failed(NOT_ROOM, final=True))
         self.model = next(reversed([*earlier, *ours]), self.model)
@@ -123,6 +129,10 @@ class Attempt:
             name = self._hand_over(name)
         self.model = replace(self.model, attributes={**self.model.attributes, wire.JOURNAL: name})
         self._stale = [each.id for each in [*earlier, *ours]]
+
+    def _sent(self, dispatch: Dispatch) -> bool:
+        """Whether the old agent came of this dispatch."""
+        return dispatch.id == self.action.call.dispatch or any(job.id == self._job for job in dispatch.jobs)
 
     def _hand_over(self, name: str) -> str:
         """A second name for the journal: the old agent, which still lives, removes its own when it ends."""

@@ -208,7 +208,7 @@ class Engine:
     async def _recover(self, action: Recover) -> None:
         answer: Answer = Failed("there is no LiveKit to ask", final=True)
         if self.rescuer is not None:
-            answer = await self.rescuer.recover(action)
+            answer = await self.rescuer.recover(action, lambda: self.pool.has_successor(action.call.job))
         self._recoveries.pop(action.call.job, None)
         self._do(self.pool.answered(action.call.job, answer, time.monotonic()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mindbot_supervisor.core.actions import Recover
@@ -47,11 +48,11 @@ class Rescuer:
     async def close(self) -> None:
         await self._api.close()
 
-    async def recover(self, action: Recover) -> Answer:
-        """One attempt, in `action.seconds` at most."""
+    async def recover(self, action: Recover, started_here: Callable[[], bool] = lambda: False) -> Answer:
+        """One attempt, in `action.seconds` at most. `started_here` tells whether a worker of ours has the new job."""
         job = action.call.job
         model = self._models.get(job) or Dispatch("", self._agent_name)
-        attempt = Attempt(self._api, action, model, self._taken, self._journals)
+        attempt = Attempt(self._api, action, model, self._taken, self._journals, started_here)
         answer: Answer | None = None
         try:
             async with asyncio.timeout(action.seconds):

@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "recovery.enabled": False,
     "recovery.attempts": 3,
     "recovery.deadline": 8.0,
+    "recovery.sentence": "I am back.",
     "voice.stt_model": "nova-2",
     "voice.language": "de",
     "voice.smart_format": False,
@@ -85,6 +86,7 @@ OTHER: dict[str, Any] = {
     "worker.ready_after": 3.0,
     "worker.registered": False,
     "worker.synthetic_interval": 30.0,
+    "worker.memory_interval": 30.0,
 }
 
 

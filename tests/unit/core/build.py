@@ -51,6 +51,7 @@ def seen(**fields: Any) -> Observation:
         "cpu_over_for": 0.0,
         "jobs_started": 0,
         "jobs_storm": 0,
+        "leak": None,
     }
     return Observation(**{**healthy, **fields})
 

@@ -113,6 +113,14 @@ def test_a_hung_worker_with_calls_waits_for_its_replacement_but_not_for_ever(cal
     assert [type(action) for action in taken.actions] == ([Kill] if killed else [])
 
 
+@pytest.mark.parametrize("reason", [Reason.HUNG, Reason.START, Reason.DRAIN_TIMEOUT])
+def test_stacks_that_tell_why_have_time_to_come_before_the_kill(reason):
+    taken = step(worker(STARTING), Judged(Verdict(reason, Urgency.KILL)), NOW, POLICY)
+    assert taken.actions == (DumpStacks(taken.worker.ref),)
+    assert step(taken.worker, Passed(), NOW + STACK_GRACE - 0.1, POLICY).actions == ()
+    assert step(taken.worker, Passed(), NOW + STACK_GRACE, POLICY).actions == (Kill(taken.worker.ref),)
+
+
 def test_sigkill_is_repeated_until_the_worker_is_gone():
     condemned = step(worker(READY), Judged(HARD), NOW, POLICY).worker
     assert step(condemned, Passed(relieved=True), NOW + KILL_REPEAT - 0.1, POLICY).actions == ()

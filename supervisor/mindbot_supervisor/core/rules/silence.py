@@ -28,15 +28,17 @@ def how(seen: Observation, policy: Policy) -> str:
 
 
 def never_heard(seen: Observation, policy: Policy) -> Verdict | None:
-    """A worker whose beats are required sent none for `start_timeout` seconds after its start.
-
-    One whose thread beats is importing, on a host that is slow: it has STILL_STARTING times as long.
-    """
-    alive = seen.thread_silence is not None and seen.thread_silence < policy.limits.hung_after
-    limit = policy.pool.start_timeout * (STILL_STARTING if alive else 1)
+    """A worker whose beats are required sent none for `start_timeout` seconds after its start."""
+    limit = start_limit(seen.thread_silence, policy)
     if seen.beaten or not policy.beats_required or seen.phase is not Phase.STARTING or seen.silence < limit:
         return None
     return Verdict(Reason.START, Urgency.KILL, seen.silence, limit, "no heartbeat since its start")
+
+
+def start_limit(thread_silence: float | None, policy: Policy) -> float:
+    """One whose thread beats is importing, on a host that is slow: it has STILL_STARTING times as long."""
+    alive = thread_silence is not None and thread_silence < policy.limits.hung_after
+    return policy.pool.start_timeout * (STILL_STARTING if alive else 1)
 
 
 def broken(seen: Observation, policy: Policy) -> Verdict | None:

@@ -1,0 +1,122 @@
+"""How long a caller is alone when an agent dies: `python bench/recovery.py [ROUNDS]`.
+
+A real livekit-server, MindBot with local providers, 4 workers, one call. In each round the worker, or only the job
+process, that has the call is killed (SIGKILL). Measured are the time until the server lists the new agent as ACTIVE,
+asked every 10 ms, and the time until the caller hears it; and, for comparison, what happens with recovery off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", "tests")]
+
+from functional.daemon import Daemon  # noqa: E402
+from live.caller import Caller, calling  # noqa: E402
+from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.supervised import answered, ready, supervised  # noqa: E402
+
+from mindbot_supervisor.runtime.livekit_api import LiveKitApi  # noqa: E402
+
+ROUNDS = 20
+WORKERS = 4
+SETTLE = 5.0
+"""Seconds of quiet before each kill: the replacement of the last victim has started by then."""
+SILENCE = 30.0
+"""Seconds for which the caller waits with recovery off."""
+
+
+async def active(api: LiveKitApi, room: str, before: set[str], since: float) -> float:
+    """Seconds until another agent than those is ACTIVE."""
+    async with asyncio.timeout(60):
+        while True:
+            for each in await api.participants(room):
+                if each.is_active_agent and each.identity not in before:
+                    return time.monotonic() - since
+            await asyncio.sleep(0.01)
+
+
+def victim(row: dict, room: str, kind: str) -> int:
+    call = next(call for call in row["calls"] if call["room"] == room)
+    return int(row["pid"] if kind == "worker" else call["pid"])
+
+
+async def greeted(daemon: Daemon, caller: Caller, room: str) -> dict:
+    row = await answered(daemon, room)
+    await caller.hear(60, since=0)
+    await caller.silence(1.5, within=60)
+    return row
+
+
+async def one(daemon: Daemon, stack: Local, api: LiveKitApi, room: str, kind: str) -> tuple[float, float]:
+    """Seconds until the new agent was ACTIVE, and until it was heard."""
+    await ready(daemon, WORKERS)
+    async with calling(stack.server, room) as caller:
+        row = await greeted(daemon, caller, room)
+        await asyncio.sleep(SETTLE)
+        before = {each.identity for each in caller.agents()}
+        killed = time.monotonic()
+        os.kill(victim(row, room, kind), signal.SIGKILL)
+        came = await active(api, room, before, killed)
+        there = next(each.identity for each in await api.participants(room) if each.is_active_agent)
+        heard = await caller.hear(60, since=killed, identity=there)
+        return came, heard.started_at - killed
+
+
+async def measure(stack: Local, folder: Path, rounds: int) -> None:
+    server = stack.server
+    api = LiveKitApi(server.url, server.api_key, server.api_secret, 5.0)
+    with supervised(folder, stack, workers=WORKERS) as daemon:
+        for kind in ("worker", "job"):
+            found = [await one(daemon, stack, api, f"{kind}-{n}", kind) for n in range(rounds)]
+            for what, times in zip(("agent ACTIVE", "first sound"), zip(*found, strict=True), strict=True):
+                print(f"{kind} killed -> {what:13} {summary(list(times))}", flush=True)
+        told = [record["seconds"] for record in daemon.events("call.recovered")]
+        print(f"as the log tells it            {summary(told)}", flush=True)
+        daemon.terminate(60)
+    await api.close()
+
+
+async def without(stack: Local, folder: Path) -> None:
+    with supervised(folder, stack, workers=WORKERS, RECOVERY__ENABLED="false") as daemon:
+        await ready(daemon, WORKERS)
+        async with calling(stack.server, "off") as caller:
+            row = await greeted(daemon, caller, "off")
+            killed = time.monotonic()
+            os.kill(victim(row, "off", "worker"), signal.SIGKILL)
+            try:
+                heard = await caller.hear(SILENCE, since=killed + 1)
+                print(f"recovery off: heard after {heard.started_at - killed:.2f} s")
+            except TimeoutError:
+                print(f"recovery off: the caller heard nothing for {SILENCE:.0f} s, and would hear nothing any more")
+        daemon.terminate(60)
+
+
+def summary(times: list[float]) -> str:
+    ordered = sorted(times)
+    p95 = ordered[min(round(0.95 * len(ordered)), len(ordered) - 1)]
+    return f"median {median(ordered):.2f} s, p95 {p95:.2f} s, max {ordered[-1]:.2f} s (n={len(ordered)})"
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    path = find_livekit_server()
+    if path is None:
+        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    load = os.getloadavg()
+    print(f"{os.cpu_count()} cores, load before: {load[0]:.1f} {load[1]:.1f} {load[2]:.1f}", flush=True)
+    with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(stack, Path(folder), rounds))
+        asyncio.run(without(stack, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""What holds whatever happens: Hypothesis plays the shell, the workers and the operator, and looks after every step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.actions import DumpStacks, Forget, GiveUp, Kill, Recover, Spawn, Terminate
+from mindbot_supervisor.core.history import ERRORS_KEPT
+from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
+from mindbot_supervisor.core.pool import BY_OPERATOR, Effects, Pool
+from mindbot_supervisor.core.pressure import Host
+from mindbot_supervisor.core.recovery import Alone, Failed, Recovered, Terms
+from mindbot_supervisor.core.slots import JITTER
+from mindbot_worker.wire import FROM_THREAD, Beat, Call, Ended, Failure
+
+from .build import policy
+
+YOUNG = (Phase.STARTING, Phase.READY)
+ANY = st.integers(0, 99)
+"""Chooses one of however many there are."""
+SECONDS = st.sampled_from([0.0, 0.1, 1.0, 1.0, 1.0, 3.0, 12.0, 40.0, 100.0, 700.0, 4000.0])
+EXITS = st.sampled_from(
+    [Exit(code=0), Exit(code=1), Exit(code=78), Exit(signal=9), Exit(signal=11), Exit(signal=15), Exit(signal=9, oom=True)]
+)
+JOBS = st.lists(st.integers(0, 5), max_size=3)
+BEATS = st.fixed_dictionaries(
+    {"state": st.sampled_from(["starting", "ready", "ready", "ready", "draining"]), "jobs": JOBS},
+    optional={
+        "registered": st.sampled_from([None, False, True]),
+        "problem": st.just("livekit refused the credentials (401)"),
+        "errors_total": st.sampled_from([0, 5, 11, 40]),
+        "jobs_storm": st.sampled_from([0, 20]),
+        "jobs_started": st.sampled_from([0, 60]),
+        "ended": st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["completed", "failed", "killed"])), max_size=3),
+        "idle": st.sampled_from([0.0, 400.0]),
+        "failure": st.just(Failure(78, "no module named x")),
+    },
+)
+ANSWERS = st.sampled_from(
+    [Recovered("agent"), Alone(), Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
+)
+HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
+LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
+
+
+def job(number: int, ref: Ref) -> str:
+    return f"AJ_{ref}_{number}"
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """The shell's view: `alive` are the processes that exist. Everything the pool asks for is checked as it is done."""
+
+    # -- the shell -----------------------------------------------------------------------------------------------------
+
+    @initialize(
+        workers=st.integers(1, 4), unavailable=st.integers(1, 2), beats=st.booleans(), recovery=st.booleans(),
+        max_age=st.sampled_from([0, 50]),
+    )  # fmt: skip
+    def begin(self, workers: int, unavailable: int, beats: bool, recovery: bool, max_age: int) -> None:
+        self.policy = policy(
+            pool={"workers": workers, "max_unavailable": unavailable},
+            limits={**LIMITS, "max_age": max_age},
+            beats_required=beats,
+        )
+        self.now, self.wanted = 0.0, workers
+        self.pool = Pool(self.policy, self.now)
+        self.pool.recover_by(Terms(2, 5.0) if recovery else None)
+        self.alive: dict[Ref, int] = {}
+        self.dead: list[Ref] = []
+        self.generations: dict[int, int] = {}
+        self.seqs: Counter[Ref] = Counter()
+        self.termed: set[Ref] = set()
+        self.killed: set[Ref] = set()
+        self.attempts: list[str] = []
+        self.refuse = self.pids = self.superseded = 0
+        self.told: Counter[str] = Counter()
+        self.exits: Counter[Ref] = Counter()
+        self.ever_ready = self.gave_up = False
+        if self.pool.recovery is not None:
+            self._count_superseded()
+        self.tick(0.0)
+
+    def _count_superseded(self) -> None:
+        """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
+        recovery = self.pool.recovery
+        supersede = recovery._supersede
+
+        def counted(job: str):
+            found = supersede(job)
+            self.superseded += found is not None
+            return found
+
+        recovery._supersede = counted
+
+    def do(self, effects: Effects) -> None:
+        self.sound = False
+        for change in effects.changes:
+            self.told[change.event] += 1
+            self.ever_ready |= change.event == events.WORKER_READY
+            if change.event == events.WORKER_EXITED:
+                self.exits[change.worker] += 1
+        for action in effects.actions:
+            self.act(action)
+
+    def act(self, action: object) -> None:
+        match action:
+            case Spawn(ref=ref):
+                self.spawn(ref)
+            case Terminate(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+                assert ref not in self.termed, "a second SIGTERM ends all calls of a LiveKit worker"
+                self.termed.add(ref)
+                self.is_relieved(ref)
+            case Kill(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+                self.killed.add(ref)
+            case DumpStacks(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+            case GiveUp():
+                assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
+                self.gave_up = True
+                self.do(self.pool.stop_now(self.now))
+            case Recover(call=call):
+                self.attempts.append(call.job)
+            case Forget():
+                pass
+
+    def spawn(self, ref: Ref) -> None:
+        assert ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
+        assert not self.pool.stopping
+        self.generations[ref.slot] = ref.generation
+        if self.refuse:
+            self.refuse -= 1
+            self.dead.append(ref)
+            self.do(self.pool.spawn_failed(ref, "no such file", self.now, 0.9))
+            return
+        self.pids += 1
+        self.alive[ref] = self.pids
+        self.do(self.pool.spawned(ref, self.pids, self.now, (self.pids % 11) / 10))
+
+    def is_relieved(self, ref: Ref) -> None:
+        """By our own choice no slot loses its serving worker: a soft reason waits for a replacement that is ready."""
+        slot = self.pool.slots.get(ref.slot)
+        if self.pool.stopping or slot is None or slot.emptied or slot.surplus:
+            return
+        assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
+
+    def one(self, number: int) -> Ref:
+        return sorted(self.alive)[number % len(self.alive)]
+
+    def end(self, ref: Ref, how: Exit) -> None:
+        del self.alive[ref]
+        self.killed.discard(ref)
+        self.dead.append(ref)
+        self.do(self.pool.exited(ref, how, self.now))
+
+    # -- what can happen -----------------------------------------------------------------------------------------------
+
+    @rule(seconds=SECONDS)
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.do(self.pool.tick(self.now))
+        due = self.pool.wake_at()
+        assert due is None or due > self.now, "what is due was done, or the shell would never sleep"
+
+    @rule(seconds=st.integers(1, 40), calls=st.integers(0, 2))
+    def live_on(self, seconds: int, calls: int) -> None:
+        """Time passes and everybody is well; what was killed is gone."""
+        for ref in sorted(self.killed):
+            self.end(ref, Exit(signal=9))
+        for _ in range(seconds):
+            for ref in sorted(self.alive):
+                state = "draining" if ref in self.termed else "ready"
+                live = tuple(Call(f"r{n}", job(n, ref)) for n in range(calls))
+                self.beat_now(ref, Beat(0, state, registered=True, calls=live))
+            self.tick(1.0)
+
+    def beat_now(self, ref: Ref, beat: Beat) -> None:
+        self.seqs[ref] += 1
+        self.do(self.pool.beat(ref, replace(beat, seq=self.seqs[ref]), self.now))
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY, fields=BEATS)
+    def beat(self, number: int, fields: dict[str, object]) -> None:
+        self.beat_now(self.one(number), self.build(self.one(number), **fields))
+
+    def build(self, ref: Ref, jobs: list[int], idle: float = 0.0, ended=(), **fields) -> Beat:
+        calls = tuple(Call(f"r{n}", job(n, ref), idle=idle) for n in jobs)
+        over = tuple(Ended(f"r{n}", job(n, ref), outcome) for n, outcome in ended)
+        return Beat(0, calls=calls, ended=over, **fields)
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY, back=st.integers(0, 3), fields=BEATS)
+    def beat_comes_late_or_twice(self, number: int, back: int, fields: dict[str, object]) -> None:
+        ref = self.one(number)
+        if self.seqs[ref] == 0:
+            return
+        before = self.pool.workers[ref], self.pool.histories[ref].calls()
+        old = replace(self.build(ref, **fields), seq=max(self.seqs[ref] - back, 0))
+        self.do(self.pool.beat(ref, old, self.now))
+        assert before == (self.pool.workers[ref], self.pool.histories[ref].calls())
+
+    @precondition(lambda self: self.dead)
+    @rule(number=ANY, fields=BEATS, how=EXITS)
+    def dead_one_is_heard(self, number: int, fields: dict[str, object], how: Exit) -> None:
+        ref = self.dead[number % len(self.dead)]
+        before = dict(self.pool.workers)
+        self.do(self.pool.beat(ref, replace(self.build(ref, **fields), seq=10**6), self.now))
+        self.do(self.pool.beat_rejected(ref, "not JSON", self.now))
+        self.do(self.pool.sample(ref, Sample(999, 999, 999), self.now))
+        self.do(self.pool.exited(ref, how, self.now))
+        assert before == self.pool.workers
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY)
+    def thread_is_heard(self, number: int) -> None:
+        self.do(self.pool.beat(self.one(number), Beat(1, "ready", source=FROM_THREAD), self.now))
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY, times=st.sampled_from([1, 3, 20]))
+    def beat_is_rejected(self, number: int, times: int) -> None:
+        for _ in range(times):
+            self.do(self.pool.beat_rejected(self.one(number), "not JSON", self.now))
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY, mb=st.sampled_from([50.0, 150.0, 250.0, 350.0]), cpu=st.sampled_from([0.0, 99.0]))
+    def sample(self, number: int, mb: float, cpu: float) -> None:
+        self.do(self.pool.sample(self.one(number), Sample(mb, mb, mb, cpu), self.now))
+
+    @rule(host=HOSTS)
+    def host(self, host: Host) -> None:
+        self.do(self.pool.host(host, self.now))
+
+    @precondition(lambda self: self.alive)
+    @rule(number=ANY, how=EXITS)
+    def exit(self, number: int, how: Exit) -> None:
+        self.end(self.one(number), how)
+
+    @rule(times=st.integers(1, 8))
+    def spawns_will_fail(self, times: int) -> None:
+        self.refuse = times
+
+    @precondition(lambda self: self.attempts)
+    @rule(number=ANY, answer=ANSWERS)
+    def attempt_is_answered(self, number: int, answer: object) -> None:
+        self.do(self.pool.answered(self.attempts.pop(number % len(self.attempts)), answer, self.now))
+
+    # -- what operators ask --------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.pool.stopping)
+    @rule(number=ANY, all_of_them=st.booleans(), reason=st.sampled_from([Reason.OPERATOR, Reason.CONFIG]))
+    def restart(self, number: int, all_of_them: bool, reason: Reason) -> None:
+        indexes = sorted(index for index, slot in self.pool.slots.items() if not slot.surplus)
+        self.do(self.pool.restart(indexes if all_of_them else [indexes[number % len(indexes)]], self.now, reason))
+
+    @precondition(lambda self: not self.pool.stopping)
+    @rule(number=ANY)
+    def drain(self, number: int) -> None:
+        self.do(self.pool.drain([sorted(self.pool.slots)[number % len(self.pool.slots)]], self.now))
+
+    @precondition(lambda self: not self.pool.stopping)
+    @rule(workers=st.integers(1, 5))
+    def scale(self, workers: int) -> None:
+        self.wanted = workers
+        self.do(self.pool.scale(workers, self.now))
+
+    @rule(held=st.booleans())
+    def hold(self, held: bool) -> None:
+        self.do(self.pool.hold(held, self.now))
+
+    # -- what holds ----------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        self.no_slot_has_two_seated_workers()
+        self.the_pool_knows_exactly_the_living()
+        self.only_so_many_leave_at_one_time()
+        self.waits_are_bounded()
+        self.memory_is_bounded()
+        self.every_end_is_told_once()
+        self.every_call_is_counted_once()
+        self.sound = True
+
+    def no_slot_has_two_seated_workers(self) -> None:
+        seats = Counter(ref.slot for ref, worker in self.pool.workers.items() if worker.seated)
+        assert all(count == 1 for count in seats.values())
+
+    def the_pool_knows_exactly_the_living(self) -> None:
+        assert set(self.pool.workers) == set(self.pool.histories) == set(self.alive)
+        assert all(self.pool.workers[ref].pid == pid for ref, pid in self.alive.items())
+
+    def only_so_many_leave_at_one_time(self) -> None:
+        leaving = [worker for worker in self.pool.workers.values() if worker.leaving and worker.phase in YOUNG]
+        assert len(leaving) <= self.policy.pool.max_unavailable
+
+    def waits_are_bounded(self) -> None:
+        for slot in self.pool.slots.values():
+            limit = self.policy.restart.park_window if slot.parked else self.policy.restart.backoff_max
+            assert slot.retry_at is None or slot.retry_at - self.now <= limit * (1 + JITTER)
+
+    def memory_is_bounded(self) -> None:
+        pool, living = self.pool, set(self.alive)
+        assert {ref for ref, _ in pool._warned} <= living
+        assert set(pool.pressure._least) <= living
+        assert len([slot for slot in pool.slots.values() if not slot.surplus]) == self.wanted
+        assert {index for index, slot in pool.slots.items() if slot.surplus} <= {ref.slot for ref in living}
+        assert all(len(slot.failures) <= self.policy.restart.park_after for slot in pool.slots.values())
+        for history in pool.histories.values():
+            assert len(history.errors) <= ERRORS_KEPT
+            assert set(history.trend._live) == {call.job for call in history.calls()}
+        assert pool.rollout is None or len(pool.rollout.under_way) <= self.policy.pool.max_unavailable
+
+    def every_end_is_told_once(self) -> None:
+        assert self.exits == Counter(self.dead)
+
+    def every_call_is_counted_once(self) -> None:
+        pool, counts = self.pool, self.pool.counts
+        cases, active = 0, pool.active_calls
+        if pool.recovery is not None:
+            cases = len(pool.recovery.cases)
+            live = [call for history in pool.histories.values() for call in history.calls()]
+            active = sum(not pool.recovery.left(call.job) for call in live)
+        counted = counts.ended + counts.lost + counts.cut_by_us + counts.recovered + counts.migrated
+        assert self.told[events.CALL_STARTED] == active + cases + counted + self.superseded
+        assert min(counts.ended, counts.lost, counts.cut_by_us, counts.recovered, counts.migrated) >= 0
+
+    def teardown(self) -> None:
+        """Nobody ends by itself: the pool still gets rid of all, and of what it knew of them."""
+        if not getattr(self, "sound", False):
+            return  # a step failed before
+        self.do(self.pool.stop(self.now))
+        assert not any(worker.phase in YOUNG for worker in self.pool.workers.values())
+        deadline = self.now + self.policy.pool.drain_timeout + 60
+        while (self.alive or (self.pool.recovery and self.pool.recovery.cases)) and self.now < deadline:
+            for ref in sorted(self.killed):
+                self.end(ref, Exit(signal=9))
+            self.tick(1.0)
+            self.every_call_is_counted_once()
+        assert not self.pool.workers and not self.alive
+        self.every_end_is_told_once()
+        self.memory_is_bounded()
+
+
+TestPool = PoolMachine.TestCase
+TestPool.settings = settings(
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

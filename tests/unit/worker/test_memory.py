@@ -1,0 +1,76 @@
+"""What a worker tells of its own memory, and when it collects garbage."""
+
+import asyncio
+import gc
+import tracemalloc
+
+import pytest
+
+from mindbot_worker import memory
+from mindbot_worker.memory import Growers, Tidy, usage
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(memory, "TIDY_AFTER", 0.02)
+
+
+def test_sizes_and_counts_are_told_in_numbers():
+    told = usage()
+    assert told["rss_mb"] >= told["pss_mb"] > 1
+    assert len(told["gc_pending"]) == 3
+    assert told["threads"] >= 1
+
+
+def test_without_the_kernels_numbers_the_counts_remain(tmp_path):
+    assert "rss_mb" not in usage(tmp_path / "none")
+    assert "gc_collected" in usage(tmp_path / "none")
+
+
+def test_what_grew_is_named_only_while_tracemalloc_is_on():
+    growers = Growers()
+    assert growers.look() == {}
+    tracemalloc.start()
+    try:
+        assert growers.look() == {}, "there is nothing to compare with yet"
+        hoard = [bytearray(1000) for _ in range(1000)]
+        (first, *_) = growers.look()["growers"]
+        assert "test_memory.py" in first
+        assert "KiB" in first
+        assert hoard
+    finally:
+        tracemalloc.stop()
+
+
+async def test_garbage_is_collected_once_after_several_calls_ended():
+    collected = asyncio.Queue()
+    tidy = Tidy(lambda: collected.put_nowait(1))
+    tidy.call_ended()
+    tidy.call_ended()
+    await asyncio.wait_for(collected.get(), 5)
+    assert collected.empty()
+
+
+async def test_a_call_that_starts_puts_the_collection_off(monkeypatch):
+    collected = []
+    tidy = Tidy(lambda: collected.append(1))
+    tidy.call_ended()
+    due = tidy._due
+    tidy.call_started()
+    assert due.cancelled()
+    assert tidy._due is not None
+    assert collected == []
+
+
+async def test_a_call_that_starts_alone_collects_nothing():
+    tidy = Tidy(lambda: None)
+    tidy.call_started()
+    assert tidy._due is None
+
+
+def test_what_is_there_before_the_first_call_is_never_looked_at_again():
+    try:
+        Tidy().settle()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
