@@ -17,7 +17,8 @@ run:
 
 test: lint types
 	@sh .ci/livekit-server.sh
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n 3 --dist worksteal tests/unit tests/functional $(ARGS)
+	@$(PY) -m pytest -q tests/live $(ARGS)
 
 lint: .dev
 	@$(PY) -m ruff check .

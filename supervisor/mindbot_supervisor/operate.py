@@ -42,7 +42,7 @@ class Operations:
 
     async def restart(self, fields: Mapping[str, object]) -> Json:
         slots = self._slots(fields)
-        self.do(self.pool.restart(slots, time.monotonic()))
+        self.do(self.pool.restart(slots, time.monotonic(), hurry=bool(fields.get("now"))))
         return {"restarting": slots}
 
     async def drain(self, fields: Mapping[str, object]) -> Json:

@@ -102,7 +102,9 @@ class Daemon:
                 seen += 1
             left = until - time.monotonic()
             if left <= 0 or (self.process.poll() is not None and not self._readers[0].is_alive()):
-                raise AssertionError(f"no {event} {fields} in the log:\n{self.tail()}\n{self.errors}")
+                code = self.process.poll()
+                told = f"{self.tail()}\n{self.errors}"
+                raise AssertionError(f"no {event} {fields} in the log (exit code {code}):\n{told}")
             with contextlib.suppress(queue.Empty):
                 self._new.get(timeout=min(left, 0.5))
 

@@ -113,6 +113,24 @@ async def test_a_killed_job_process_is_replaced_and_its_worker_left_alone(pool, 
     assert len(pool.events("worker.exited")) == exits
 
 
+async def test_a_restart_in_a_hurry_moves_the_call_and_nobody_hears_two_agents(pool, local):  # noqa: F811
+    await ready(pool, 2)
+    async with greeted(pool, local, "move") as (caller, row):
+        await talk(pool, caller, PHRASES[0], turn=1)
+        asked = time.monotonic()
+        assert pool.client("restart", row["worker"], "--now").returncode == 0
+        moved = await wait(pool, "call.migrated", room="move", timeout=120)
+        heard = await caller.hear(15, since=asked, identity=moved["identity"])
+        print("gap", moved["seconds"], "heard after", heard.started_at - asked)
+        await talk(pool, caller, PHRASES[1], turn=2)
+        speakers = [each for each in caller.ears.stretches if each.start > heard.started_at]
+        assert {each.identity for each in speakers} == {moved["identity"]}
+        await wait(pool, "worker.exited", worker=row["worker"], verdict="asked")
+        assert (pool.status()["calls"]["migrated"], pool.status()["calls"]["cut_by_us"]) == (1, 0)
+    await wait(pool, "call.ended", room="move")
+    assert journals(pool) == []
+
+
 async def test_nobody_is_sent_to_a_room_whose_caller_has_hung_up(pool, local):  # noqa: F811
     await ready(pool, 2)
     async with greeted(pool, local, "gone") as (_, row):

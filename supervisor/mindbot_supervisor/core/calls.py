@@ -49,7 +49,7 @@ def started_and_ended(
     present = {call.job: call for call in beat.calls}  # a job that is named twice is one call
     outcomes = {ended.job: ended.outcome for ended in beat.ended}
     for call in present.values():
-        if call.job not in known:
+        if call.job not in known and not elsewhere(call.job):
             yield Change(events.CALL_STARTED, now, ref, pid, fields=name(call))
     for job, call in known.items():
         if job in present or elsewhere(job):

@@ -32,10 +32,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A rule, or an operator, wants it gone: a soft verdict was admitted, or a hard one found."""
+    """A rule, or an operator, wants it gone: a soft verdict was admitted, or a hard one found.
+
+    `grace` is how many seconds a hard one waits, for calls that are being moved.
+    """
 
     verdict: Verdict
     calls: int = 0
+    grace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,12 @@ class Kept:
     """It need not leave after all: its replacement did not become ready."""
 
 
-Event = Said | Judged | Relieved | Passed | Kept
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The calls for which its end had to wait are with others."""
+
+
+Event = Said | Judged | Relieved | Passed | Kept | Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +107,8 @@ def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
     match event:
         case Said():
             _said(move, event, policy)
-        case Judged(verdict=verdict, calls=calls) if verdict.urgency is Urgency.KILL:
-            _condemn(move, verdict, calls)
+        case Judged(verdict=verdict, calls=calls, grace=grace) if verdict.urgency is Urgency.KILL:
+            _condemn(move, verdict, calls, grace)
         case Judged(verdict=verdict):
             _retire(move, verdict)
         case Relieved(verdict=verdict, calls=calls):
@@ -108,6 +117,8 @@ def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
             _passed(move, event, policy)
         case Kept() if worker.phase in (Phase.STARTING, Phase.READY):
             move.worker = replace(worker, leaving=None)
+        case Moved() if worker.phase is Phase.KILLING and not worker.killed:
+            _kill(move)
     return move.done()
 
 
@@ -158,14 +169,14 @@ def _drain(move: _Move, verdict: Verdict, calls: int, policy: Policy) -> None:
     move.tell_verdict(events.WORKER_DRAINING, "info", verdict, calls)
 
 
-def _condemn(move: _Move, verdict: Verdict, calls: int) -> None:
+def _condemn(move: _Move, verdict: Verdict, calls: int, grace: float = 0.0) -> None:
     """A hard reason: stacks first, where they tell something, then the end."""
     worker = move.worker
     if worker.phase is Phase.KILLING:
         return
     waits = verdict.reason is Reason.HUNG and calls and worker.phase is not Phase.DRAINING
     telling = verdict.reason in STACK_TELLS
-    grace = HUNG_CALLS_GRACE if waits else STACK_GRACE if telling else 0.0
+    grace = HUNG_CALLS_GRACE if waits else STACK_GRACE if telling else grace
     move.worker = replace(
         worker,
         phase=Phase.KILLING,

@@ -11,13 +11,13 @@ from itertools import islice
 
 from mindbot_worker.wire import KILLED, Beat, Call, Failure
 
-from . import brake, death, events, slots
+from . import brake, death, events, migration, slots
 from .actions import Action, GiveUp, Kill, Spawn, Terminate
 from .admission import admit
 from .boot import CONFIG_ERROR, Boot
 from .calls import CallCounts, killed, lost, started_and_ended
 from .history import History, Observation
-from .lifecycle import Event, Judged, Kept, Passed, Relieved, Said, step
+from .lifecycle import Event, Judged, Kept, Moved, Passed, Relieved, Said, step
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Urgency, Verdict, Worker
 from .policy import START_STAGGER, Policy
 from .pressure import Host, Pressure
@@ -60,6 +60,7 @@ class Pool:
         self._last_start = -START_STAGGER
         self._boot = Boot()
         self._warned: set[tuple[Ref, Reason]] = set()
+        self._hurried: set[Ref] = set()
         self._reseat = True
         self._actions: list[Action] = []
         self._changes: list[Change] = []
@@ -140,6 +141,7 @@ class Pool:
             self._note_boot(worker, ended, failure)
             self._fail(worker, now)
         self._warned = {warned for warned in self._warned if warned[0] != ref}
+        self._hurried.discard(ref)
         self.pressure.forget(ref)
         self._forget_surplus(ref.slot)
         self._reseat = True
@@ -149,6 +151,7 @@ class Pool:
         """What came of an attempt to bring a new agent to the caller of this job."""
         if self.recovery is not None:
             self._make(self.recovery.answered(job, answer, now))
+            self._end_moved(now)
         return self._effects(now)
 
     def tick(self, now: float) -> Effects:
@@ -216,14 +219,20 @@ class Pool:
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 
-    def restart(self, indexes: Iterable[int], now: float, reason: Reason = Reason.OPERATOR) -> Effects:
-        """Replace the workers of these slots one after the other; fill those that are empty, parked or waiting."""
+    def restart(
+        self, indexes: Iterable[int], now: float, reason: Reason = Reason.OPERATOR, *, hurry: bool = False
+    ) -> Effects:
+        """Replace the workers of these slots one after the other; fill those that are empty, parked or waiting.
+
+        In a `hurry` their calls are moved as soon as the replacements are ready.
+        """
         asked = set(indexes)
         refs = {ref for ref, worker in self.workers.items() if ref.slot in asked and worker.seated}
         for index in asked - {ref.slot for ref in refs}:
             self.slots[index] = slots.wanted(self.slots[index])
         if self.rollout is not None and self.rollout.active:
             refs |= set(self.rollout.pending) | self.rollout.stop("")
+        self._hurried |= refs if hurry else set()
         self.rollout = Rollout.of(reason, refs)
         self._changes.append(Change(events.ROLLOUT_STARTED, now, fields=self.rollout.fields()))
         self._reseat = True
@@ -307,8 +316,9 @@ class Pool:
         if not any(ref.slot == failed.ref.slot and ref < failed.ref for ref in rollout.under_way):
             return
         for ref in rollout.stop(f"the replacement {failed.ref} did not become ready; the others are kept as they are"):
-            if not any(worker.seated for worker in self._in_slot(ref.slot)):  # else its own is under way
-                self._step(self.workers[ref], Kept(), now) if ref in self.workers else None
+            under_way = any(worker.seated for worker in self._in_slot(ref.slot))
+            if ref in self.workers and not under_way:
+                self._step(self.workers[ref], Kept(), now)
         self._changes.append(Change(events.ROLLOUT_STOPPED, now, level="error", fields=rollout.fields()))
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
@@ -379,7 +389,7 @@ class Pool:
         worker = self.workers[ref]
         if verdict.urgency is Urgency.KILL:
             if worker.phase is not Phase.KILLING:
-                self._step(worker, Judged(verdict, self._calls_of(ref)), now)
+                self._step(worker, Judged(verdict, self._calls_of(ref), self._grace(ref, verdict)), now)
                 self._fail(worker, now, verdict.reason)
             return
         self._warn_once(worker, verdict, now)
@@ -404,10 +414,42 @@ class Pool:
         passed = Passed(silence, self._relieved(worker), len(history.calls()))
         self._step(worker, passed, now)
         worker = self.workers[worker.ref]
+        self._move_calls(worker, now)
         slot = self.slots.get(worker.ref.slot)
         stretch = now - worker.ready_at if worker.ready_at is not None else 0.0
         if slot and slot.streak and worker.seated and stretch >= self.policy.restart.healthy_after:
             self.slots[slot.index] = slots.healthy(slot)
+
+    def _move_calls(self, worker: Worker, now: float) -> None:
+        """Give its calls to others, as far as they have seats, if their end must not be waited for."""
+        why = migration.reason(worker, now, hurried=worker.ref in self._hurried)
+        if self.recovery is None or why is None:
+            return
+        calls = self._unmoved(worker.ref)[: self._seats_beside(worker.ref)]
+        self._make(self.recovery.move(calls, worker.ref, worker.pid, now, why.value))
+
+    def _end_moved(self, now: float) -> None:
+        """End the workers that only lived on until their calls were with others."""
+        for ref, worker in list(self.workers.items()):
+            waits = worker.phase is Phase.KILLING and migration.reason(worker, now, hurried=False) is not None
+            if waits and self.recovery is not None and not self._unmoved(ref) and not self.recovery.moving(ref):
+                self._step(worker, Moved(), now)
+
+    def _unmoved(self, ref: Ref) -> list[Call]:
+        left = self.recovery.left if self.recovery is not None else lambda _: False
+        return [call for call in self.histories[ref].calls() if not left(call.job)]
+
+    def _seats_beside(self, ref: Ref) -> int:
+        """How many calls of this worker the others can take now; none without recovery."""
+        if self.recovery is None or self.stopping:
+            return 0
+        others = ((worker, self._calls_of(each)) for each, worker in self.workers.items() if each != ref)
+        return max(migration.seats(others, self.policy.pool.max_calls) - len(self.recovery.cases), 0)
+
+    def _grace(self, ref: Ref, verdict: Verdict) -> float:
+        """Seconds that a worker is spared for its calls to be moved."""
+        movable = verdict.reason is Reason.MEMORY and self._unmoved(ref) and self._seats_beside(ref)
+        return migration.MOVE_GRACE if movable else 0.0
 
     def _relieved(self, worker: Worker) -> bool:
         return any(

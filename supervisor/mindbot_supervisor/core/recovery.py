@@ -52,11 +52,12 @@ class Alone:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """No agent came. `blind`: LiveKit did not answer, so one may be there. `nobody`: no worker was free to send one.
-    `final`: trying again is of no use."""
+    `untouched`: the old agent, which lives, still has the call. `final`: trying again is of no use."""
 
     why: str
     blind: bool = False
     nobody: bool = False
+    untouched: bool = False
     final: bool = False
 
 
@@ -140,6 +141,9 @@ class Recovery:
         match answer:
             case Alone():
                 return self._over(case.call, case.ref, case.pid, now)
+            case Failed(untouched=True, why=why):
+                del self.cases[job]
+                return [_change(events.CALL_RECOVERING, case, now, "warning", reason=case.reason, detail=why)]
             case Failed(blind=True) if case.successor:
                 return self._succeed(case, "", now)
             case Failed() if answer.nobody and not answer.final and now - case.since < PATIENCE:
@@ -194,7 +198,7 @@ class Recovery:
         if detail:
             fields["detail"] = detail
         recover = Recover(case.call, case.attempt, deadline, moved=case.moved, replaces=replaces)
-        return [_change(events.CALL_RECOVERING, case, now, "warning", **fields), recover]
+        return [_change(events.CALL_RECOVERING, case, now, "info" if case.moved else "warning", **fields), recover]
 
     def _fail(self, case: Case, why: str, now: float, *, final: bool = False) -> Moves:
         if final or case.attempt >= self.terms.attempts:

@@ -9,7 +9,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Change, Death, Reason, Ref, Sample
@@ -33,14 +33,15 @@ QUIET_ENDS = frozenset({(Death.ASKED.value, Reason.STOP.value)})
 """Ends that nobody will ask about: not written to the journal."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Flight:
     """What is remembered of one worker. Times are of the monotonic clock until the record is put together."""
 
-    beats: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
-    samples: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    beats: deque[tuple[float, Beat]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    samples: deque[tuple[float, Sample]] = field(default_factory=lambda: deque(maxlen=MINUTE))
     lines: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LINES))
     changes: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=CHANGES))
     pid: int | None = None
@@ -71,14 +72,10 @@ class Recorder:
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     def beat(self, ref: Ref, beat: Beat, now: float) -> None:
-        words = {"state": beat.state, "registered": beat.registered, "lag_ms": beat.lag_ms, "load": beat.load}
-        told = {**words, "calls": [call.room for call in beat.calls], "errors": beat.errors_total, "idle": beat.idle}
-        _keep(self._of(ref).beats, now, {**told, **({"problem": beat.problem} if beat.problem else {})})
+        _keep(self._of(ref).beats, now, beat)
 
     def sample(self, ref: Ref, sample: Sample, now: float) -> None:
-        numbers = {"pss_mb": sample.pss_mb, "rss_mb": sample.rss_mb, "cpu_percent": sample.cpu_percent}
-        rounded = {key: round(value, 1) for key, value in numbers.items()}
-        _keep(self._of(ref).samples, now, {**rounded, "processes": sample.processes})
+        _keep(self._of(ref).samples, now, sample)
 
     def output(self, ref: Ref, level: str, event: str, fields: Mapping[str, object]) -> None:
         shown = fields if self._transcripts() else unspoken(event, fields)
@@ -144,9 +141,12 @@ class Recorder:
         return sorted(self._ended)
 
     def _of(self, ref: Ref) -> _Flight:
-        if ref in self._ended:
-            return _Flight()  # late news of an ended one, such as of its calls: nobody keeps it
-        return self._flights.setdefault(ref, _Flight())
+        flight = self._flights.get(ref)
+        if flight is None:
+            flight = _Flight()
+            if ref not in self._ended:  # late news of an ended one, such as of its calls: nobody keeps it
+                self._flights[ref] = flight
+        return flight
 
     def _entry(self, ref: Ref, flight: _Flight, end: float) -> Json:
         """Times are seconds before the end."""
@@ -161,18 +161,29 @@ class Recorder:
             "evidence": evidence,
             "stack": flight.stack,
             "changes": [{"at": round(at - end, 2), **fields} for at, fields in flight.changes],
-            "beats": [{"at": round(at - end, 2), **fields} for at, fields in flight.beats],
-            "samples": [{"at": round(at - end, 2), **fields} for at, fields in flight.samples],
+            "beats": [{"at": round(at - end, 2), **_beat(beat)} for at, beat in flight.beats],
+            "samples": [{"at": round(at - end, 2), **_sample(sample)} for at, sample in flight.samples],
             "log": [f"{at - end:.2f} {text}" for at, text in flight.lines],
             **self._stamp,
         }
 
 
-def _keep(row: deque[tuple[float, Json]], now: float, values: Json) -> None:
+def _keep(row: deque[tuple[float, T]], now: float, value: T) -> None:
     """One for each second of the clock, the latest, so that MINUTE of them are a minute."""
     if row and int(row[-1][0]) == int(now):
         row.pop()
-    row.append((now, values))
+    row.append((now, value))
+
+
+def _beat(beat: Beat) -> Json:
+    words = {"state": beat.state, "registered": beat.registered, "lag_ms": beat.lag_ms, "load": beat.load}
+    told = {**words, "calls": [call.room for call in beat.calls], "errors": beat.errors_total, "idle": beat.idle}
+    return {**told, "problem": beat.problem} if beat.problem else told
+
+
+def _sample(sample: Sample) -> Json:
+    numbers = {"pss_mb": sample.pss_mb, "rss_mb": sample.rss_mb, "cpu_percent": sample.cpu_percent}
+    return {**{key: round(value, 1) for key, value in numbers.items()}, "processes": sample.processes}
 
 
 def unspoken(event: str, fields: Mapping[str, object]) -> dict[str, object]:

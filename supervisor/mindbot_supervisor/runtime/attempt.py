@@ -19,9 +19,9 @@ from .livekit_api import AGENT, ApiError, Dispatch, LiveKitApi, NotFound, Partic
 POLL = 0.04
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late."""
 OFFER = 2.0
-"""Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again. It
-lists what became of it up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked too; an
-agent that another host sends later than this is called back by the server when its dispatch is deleted."""
+"""Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again.
+What became of it is listed up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked as
+well; an agent that another host sends later than this is called back by the server, as its dispatch is deleted."""
 NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
 
 
@@ -69,6 +69,11 @@ class Attempt:
             await asyncio.sleep(POLL)
 
     @property
+    def untouched(self) -> bool:
+        """The old agent lives and is in the room as before."""
+        return self.action.moved and not self._removed
+
+    @property
     def _room(self) -> str:
         return self.action.call.room
 
@@ -78,7 +83,7 @@ class Attempt:
 
     async def _begin(self) -> None:
         """See who is there and what was dispatched, take the old agent out, dispatch the new one."""
-        first = self.action.attempt == 1 or self.action.moved
+        first = self.action.attempt == 1 and not self.action.moved
         listing = asyncio.ensure_future(self.api.dispatches(self._room))
         try:
             remove = self._remove() if first else asyncio.sleep(0)
@@ -96,8 +101,8 @@ class Attempt:
             self._own, self._offered = earlier[-1].id, time.monotonic()
             return
         self._adopt(people, earlier)
-        await self._remove()
         self._learn(dispatches, earlier)
+        await self._remove()
         await self._dispatch()
 
     async def _remove(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import psutil
@@ -9,6 +10,8 @@ import psutil
 from .proctable import Proc
 
 MB = 1024 * 1024
+KB = 1024
+ROLLUP_BYTES = 4096
 
 
 def footprint(tree: Iterable[Proc]) -> tuple[float, float, float]:
@@ -17,19 +20,43 @@ def footprint(tree: Iterable[Proc]) -> tuple[float, float, float]:
     PSS divides shared pages among those who share them. A process that may not be read in full counts with what can
     be read: its USS, else its RSS.
     """
-    pss = uss = rss = 0.0
+    pss = uss = rss = 0
     for proc in tree:
-        one_rss = proc.rss_bytes
-        try:
-            full = psutil.Process(proc.pid).memory_full_info()
-            one_uss = full.uss
-            one_pss = full.pss or one_uss
-        except psutil.NoSuchProcess:
-            continue
-        except psutil.AccessDenied:
-            one_pss = one_uss = one_rss
-        pss, uss, rss = pss + one_pss, uss + one_uss, rss + one_rss
+        one_pss, one_uss = _one(proc)
+        pss, uss, rss = pss + one_pss, uss + one_uss, rss + proc.rss_bytes
     return pss / MB, uss / MB, rss / MB
+
+
+def _one(proc: Proc) -> tuple[int, int]:
+    """PSS and USS in bytes. The kernel's summary is read directly: half the cost of psutil, which reads more."""
+    try:
+        fd = os.open(f"/proc/{proc.pid}/smaps_rollup", os.O_RDONLY)
+        try:
+            text = os.read(fd, ROLLUP_BYTES)
+        finally:
+            os.close(fd)
+    except ProcessLookupError:
+        return 0, 0
+    except OSError:
+        return _by_psutil(proc)
+    return _field(text, b"\nPss:"), _field(text, b"\nPrivate_Clean:") + _field(text, b"\nPrivate_Dirty:")
+
+
+def _field(text: bytes, name: bytes) -> int:
+    """`Pss:      123 kB` as bytes; 0 where there is no such line."""
+    at = text.find(name)
+    return int(text[at + len(name) : text.find(b"kB", at)]) * KB if at >= 0 else 0
+
+
+def _by_psutil(proc: Proc) -> tuple[int, int]:
+    """For kernels without the summary, and for processes that only their RSS may be known of."""
+    try:
+        full = psutil.Process(proc.pid).memory_full_info()
+    except psutil.NoSuchProcess:
+        return 0, 0
+    except psutil.AccessDenied:
+        return proc.rss_bytes, proc.rss_bytes
+    return full.pss or full.uss, full.uss
 
 
 def resident(tree: Iterable[Proc]) -> float:

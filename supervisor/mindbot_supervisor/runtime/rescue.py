@@ -59,8 +59,9 @@ class Rescuer:
                 answer = await _insist(attempt)
         except TimeoutError:
             why = attempt.problem or f"no agent came within {action.seconds:g} s"
-            nobody = not attempt.problem and not attempt.taken_up
-            answer = Failed(why, blind=bool(attempt.problem), nobody=nobody)
+            blind = bool(attempt.problem)
+            nobody = not blind and not attempt.taken_up
+            answer = Failed(why, blind=blind, nobody=nobody, untouched=attempt.untouched)
         finally:
             if answer is None or isinstance(answer, Recovered):
                 self._models.pop(job, None)

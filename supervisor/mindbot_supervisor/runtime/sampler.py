@@ -57,6 +57,7 @@ class Sampler:
     deliver: Callable[[Look], None]
     cgroups: Cgroups = field(default_factory=Cgroups)
     _known: dict[Ref, _Known] = field(default_factory=dict)
+    _readings: dict[Ref, oom.Reading] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -82,7 +83,8 @@ class Sampler:
             roots = dict(self.family.roots)
         samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
         self._known = {ref: known for ref, known in self._known.items() if ref in trees}
-        kills, host = oom.read(self.cgroups, roots, now), pressure.look()
+        kills, host = oom.read(self.cgroups, roots, now, self._readings), pressure.look()
+        self._readings = {ref: reading for ref, reading in (self._readings | kills).items() if ref in trees}
         return Look(samples, table, time.thread_time() - began, kills, host)
 
     def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:

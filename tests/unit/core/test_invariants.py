@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import events, snapshot
 from mindbot_supervisor.core.actions import DumpStacks, Forget, GiveUp, Kill, Recover, Spawn, Terminate
 from mindbot_supervisor.core.history import ERRORS_KEPT
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
+from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Verdict
 from mindbot_supervisor.core.pool import BY_OPERATOR, Effects, Pool
 from mindbot_supervisor.core.pressure import Host
 from mindbot_supervisor.core.recovery import Alone, Failed, Recovered, Terms
@@ -26,7 +26,15 @@ ANY = st.integers(0, 99)
 """Chooses one of however many there are."""
 SECONDS = st.sampled_from([0.0, 0.1, 1.0, 1.0, 1.0, 3.0, 12.0, 40.0, 100.0, 700.0, 4000.0])
 EXITS = st.sampled_from(
-    [Exit(code=0), Exit(code=1), Exit(code=78), Exit(signal=9), Exit(signal=11), Exit(signal=15), Exit(signal=9, oom=True)]
+    [
+        Exit(code=0),
+        Exit(code=1),
+        Exit(code=78),
+        Exit(signal=9),
+        Exit(signal=11),
+        Exit(signal=15),
+        Exit(signal=9, oom=True),
+    ]
 )
 JOBS = st.lists(st.integers(0, 5), max_size=3)
 BEATS = st.fixed_dictionaries(
@@ -43,7 +51,14 @@ BEATS = st.fixed_dictionaries(
     },
 )
 ANSWERS = st.sampled_from(
-    [Recovered("agent"), Alone(), Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
+    [
+        Recovered("agent"),
+        Alone(),
+        Failed("no"),
+        Failed("?", blind=True),
+        Failed("-", nobody=True),
+        Failed("x", final=True),
+    ]
 )
 HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
 LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
@@ -61,14 +76,16 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(
         workers=st.integers(1, 4), unavailable=st.integers(1, 2), beats=st.booleans(), recovery=st.booleans(),
         max_age=st.sampled_from([0, 50]),
+        leftovers=st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=2, unique_by=lambda each: each[0]),
     )  # fmt: skip
-    def begin(self, workers: int, unavailable: int, beats: bool, recovery: bool, max_age: int) -> None:
+    def begin(self, workers, unavailable, beats, recovery, max_age, leftovers) -> None:
         self.policy = policy(
             pool={"workers": workers, "max_unavailable": unavailable},
             limits={**LIMITS, "max_age": max_age},
+            restart={"backoff_max": 1.0, "park_after": 4, "park_retry": 5.0, "park_window": 30.0},
             beats_required=beats,
         )
-        self.now, self.wanted = 0.0, workers
+        self.now, self.wanted, self.steps = 0.0, workers, 0
         self.pool = Pool(self.policy, self.now)
         self.pool.recover_by(Terms(2, 5.0) if recovery else None)
         self.alive: dict[Ref, int] = {}
@@ -84,7 +101,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.ever_ready = self.gave_up = False
         if self.pool.recovery is not None:
             self._count_superseded()
+        for slot, termed in leftovers:
+            self.adopt(Ref(slot, 3), termed)
         self.tick(0.0)
+
+    def adopt(self, ref: Ref, termed: bool) -> None:
+        """A worker of the daemon before this one."""
+        self.generations[ref.slot], self.alive[ref] = ref.generation, 10_000 + ref.slot
+        self.do(self.pool.adopt(ref, self.alive[ref], self.now, termed=termed))
 
     def _count_superseded(self) -> None:
         """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
@@ -147,7 +171,7 @@ class PoolMachine(RuleBasedStateMachine):
     def is_relieved(self, ref: Ref) -> None:
         """By our own choice no slot loses its serving worker: a soft reason waits for a replacement that is ready."""
         slot = self.pool.slots.get(ref.slot)
-        if self.pool.stopping or slot is None or slot.emptied or slot.surplus:
+        if self.pool.stopping or slot is None or slot.emptied or slot.surplus or self.pool.workers[ref].leftover:
             return
         assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
 
@@ -165,9 +189,18 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def tick(self, seconds: float) -> None:
         self.now += seconds
+        held, before = self.pool.brake.hold, self.leaving()
         self.do(self.pool.tick(self.now))
+        if held and self.pool.brake.hold:
+            chosen = self.leaving().items() - before.items()
+            assert all(verdict.reason in BY_OPERATOR for _, verdict in chosen), "nobody leaves while the pool is held"
         due = self.pool.wake_at()
         assert due is None or due > self.now, "what is due was done, or the shell would never sleep"
+
+    def leaving(self) -> dict[Ref, Verdict]:
+        """Who serves only until a replacement is ready, and why."""
+        young = {ref: worker for ref, worker in self.pool.workers.items() if worker.phase in YOUNG}
+        return {ref: worker.leaving for ref, worker in young.items() if worker.leaving is not None}
 
     @rule(seconds=st.integers(1, 40), calls=st.integers(0, 2))
     def live_on(self, seconds: int, calls: int) -> None:
@@ -194,6 +227,14 @@ class PoolMachine(RuleBasedStateMachine):
         calls = tuple(Call(f"r{n}", job(n, ref), idle=idle) for n in jobs)
         over = tuple(Ended(f"r{n}", job(n, ref), outcome) for n, outcome in ended)
         return Beat(0, calls=calls, ended=over, **fields)
+
+    @precondition(lambda self: self.pool.active_calls)
+    @rule(number=ANY)
+    def agents_die(self, number: int) -> None:
+        """The job processes of one worker's calls are killed; the worker lives."""
+        ref = [ref for ref in sorted(self.alive) if self.pool.histories[ref].calls()][0 if number < 50 else -1]
+        over = tuple(Ended(call.room, call.job, "killed") for call in self.pool.histories[ref].calls())
+        self.beat_now(ref, Beat(0, "ready", ended=over))
 
     @precondition(lambda self: self.alive)
     @rule(number=ANY, back=st.integers(0, 3), fields=BEATS)
@@ -274,6 +315,19 @@ class PoolMachine(RuleBasedStateMachine):
     def hold(self, held: bool) -> None:
         self.do(self.pool.hold(held, self.now))
 
+    @precondition(lambda self: self.steps > 25)
+    @rule(at_once=st.booleans())
+    def stop(self, at_once: bool) -> None:
+        self.do(self.pool.stop_now(self.now) if at_once else self.pool.stop(self.now))
+
+    @precondition(lambda self: self.pool.recovery is None and not self.pool.stopping)
+    @rule()
+    def upgrade(self) -> None:
+        """Another daemon goes on in this one's place."""
+        fresh = Pool(self.policy, self.now)
+        snapshot.put(fresh, snapshot.take(self.pool))
+        self.pool = fresh
+
     # -- what holds ----------------------------------------------------------------------------------------------------
 
     @invariant()
@@ -285,7 +339,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.memory_is_bounded()
         self.every_end_is_told_once()
         self.every_call_is_counted_once()
-        self.sound = True
+        self.sound, self.steps = True, self.steps + 1
 
     def no_slot_has_two_seated_workers(self) -> None:
         seats = Counter(ref.slot for ref, worker in self.pool.workers.items() if worker.seated)
@@ -296,13 +350,12 @@ class PoolMachine(RuleBasedStateMachine):
         assert all(self.pool.workers[ref].pid == pid for ref, pid in self.alive.items())
 
     def only_so_many_leave_at_one_time(self) -> None:
-        leaving = [worker for worker in self.pool.workers.values() if worker.leaving and worker.phase in YOUNG]
-        assert len(leaving) <= self.policy.pool.max_unavailable
+        assert len(self.leaving()) <= self.policy.pool.max_unavailable
 
     def waits_are_bounded(self) -> None:
         for slot in self.pool.slots.values():
             limit = self.policy.restart.park_window if slot.parked else self.policy.restart.backoff_max
-            assert slot.retry_at is None or slot.retry_at - self.now <= limit * (1 + JITTER)
+            assert slot.retry_at is None or slot.retry_at - self.now <= limit * (1 + JITTER) + 1e-6
 
     def memory_is_bounded(self) -> None:
         pool, living = self.pool, set(self.alive)
@@ -349,7 +402,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPool = PoolMachine.TestCase
 TestPool.settings = settings(
-    max_examples=100,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

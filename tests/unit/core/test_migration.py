@@ -1,0 +1,193 @@
+"""Calls that are moved on purpose: when, how many, and that their worker's end is neither too early nor too late."""
+
+import pytest
+
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.actions import Kill, Recover, Terminate
+from mindbot_supervisor.core.migration import LEAD, MOVE_GRACE, reason, seats
+from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Urgency, Verdict
+from mindbot_supervisor.core.recovery import Failed, Recovered, Terms
+
+from .build import Driver, call, policy, worker
+
+A, A2, B = Ref(0, 1), Ref(0, 2), Ref(1, 1)
+CAME = Recovered("agent-2")
+
+
+def leaving(why: Reason) -> Verdict:
+    return Verdict(why, Urgency.KILL)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hurried", "expected"),
+    [
+        pytest.param({}, True, None, id="it stays"),
+        pytest.param({"leaving": leaving(Reason.OPERATOR)}, True, None, id="its replacement is not ready"),
+        pytest.param(
+            {"phase": Phase.DRAINING, "leaving": leaving(Reason.OPERATOR), "deadline": 100.0}, False, None, id="drain"
+        ),
+        pytest.param(
+            {"phase": Phase.DRAINING, "leaving": leaving(Reason.OPERATOR), "deadline": 100.0},
+            True,
+            Reason.OPERATOR,
+            id="drain in a hurry",
+        ),
+        pytest.param(
+            {"phase": Phase.DRAINING, "leaving": leaving(Reason.ERRORS), "deadline": 50.0 + LEAD},
+            False,
+            Reason.DRAIN_TIMEOUT,
+            id="the deadline is near",
+        ),
+        pytest.param(
+            {"phase": Phase.KILLING, "leaving": leaving(Reason.MEMORY)}, False, Reason.MEMORY, id="too much memory"
+        ),
+        pytest.param({"phase": Phase.KILLING, "leaving": leaving(Reason.HUNG)}, False, None, id="hung: others recover"),
+        pytest.param(
+            {"phase": Phase.KILLING, "leaving": leaving(Reason.MEMORY), "killed": True}, False, None, id="killed"
+        ),
+    ],
+)
+def test_when_calls_must_not_be_waited_for(fields, hurried, expected):
+    assert reason(worker(**{"phase": Phase.READY, **fields}), 50.0, hurried=hurried) is expected
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], 0),
+        ([(worker(), 8), (worker(), 0)], 12),
+        ([(worker(), 12)], 0),
+        ([(worker(registered=False), 0)], 0),
+        ([(worker(leaving=leaving(Reason.ERRORS)), 0)], 0),
+        ([(worker(Phase.STARTING), 0), (worker(Phase.DRAINING), 0)], 0),
+    ],
+)
+def test_only_workers_that_take_calls_have_seats(others, expected):
+    assert seats(others, 10) == expected
+
+
+def pool(**sections) -> Driver:
+    driver = Driver(policy(**sections))
+    driver.pool.recover_by(Terms(2, 5.0))
+    driver.fill()
+    return driver
+
+
+def moved(driver: Driver) -> list[str]:
+    return [action.call.job for action in driver.did(Recover) if action.moved]
+
+
+def heavy(driver: Driver) -> None:
+    """A is above its hard limit, with two calls."""
+    driver.beat(A, calls=(call(1), call(2)))
+    driver.do(driver.pool.sample(A, Sample(9_000.0, 9_000.0, 9_000.0), driver.now))
+    driver.tick(1)
+
+
+def test_memory_moves_the_calls_and_kills_when_the_last_one_has_gone():
+    driver = pool()
+    heavy(driver)
+    assert moved(driver) == ["AJ_1", "AJ_2"]
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now + 0.3))
+    assert not driver.did(Kill)
+    driver.do(driver.pool.answered("AJ_2", CAME, driver.now + 0.4))
+    assert driver.did(Kill) == [Kill(A)]
+    assert driver.pool.counts.migrated == 2
+    driver.do(driver.pool.exited(A, Exit(signal=9), driver.now + 0.5))
+    assert (driver.pool.counts.cut_by_us, driver.pool.counts.lost) == (0, 0)
+    assert len(driver.did(Recover)) == 2
+
+
+def test_memory_kills_anyway_when_the_calls_do_not_move_in_time():
+    driver = pool()
+    heavy(driver)
+    driver.tick(MOVE_GRACE - 0.1)
+    assert not driver.did(Kill)
+    driver.tick(0.1)
+    assert driver.did(Kill) == [Kill(A)]
+
+
+@pytest.mark.parametrize("alone", ["no recovery", "nobody has a seat"])
+def test_memory_kills_at_once_when_nobody_can_take_the_calls(alone):
+    driver = pool(pool={"max_calls": 1})
+    if alone == "no recovery":
+        driver.pool.recover_by(None)
+    for ref in (B, Ref(2, 1)):
+        driver.beat(ref, calls=(call(ref.slot + 10),))
+    heavy(driver)
+    assert driver.did(Kill) == [Kill(A)]
+    assert not moved(driver)
+
+
+def test_calls_are_moved_before_the_drain_deadline_cuts_them_and_the_worker_ends_by_itself():
+    driver = pool(pool={"drain_timeout": 20.0})
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.drain([0], driver.now))
+    for _ in range(14):
+        driver.run(1, silent=(A,))
+        driver.beat(A, calls=(call(1),))
+    assert not moved(driver)
+    driver.run(1, silent=(A,))
+    assert moved(driver) == ["AJ_1"]
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
+    driver.beat(A)
+    driver.do(driver.pool.exited(A, Exit(code=0), driver.now))
+    assert not driver.did(Kill)
+    assert (driver.pool.counts.migrated, driver.pool.counts.ended) == (1, 0)
+    assert not driver.told(events.CALL_ENDED)
+
+
+def test_a_restart_in_a_hurry_moves_the_calls_once_the_replacement_is_ready():
+    driver = pool()
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.restart([0], driver.now, hurry=True))
+    driver.tick(1)
+    assert not moved(driver)
+    driver.beat(A2)
+    assert driver.did(Terminate) == [Terminate(A)]
+    driver.tick(1)
+    assert moved(driver) == ["AJ_1"]
+    driver.tick(1)
+    assert moved(driver) == ["AJ_1"], "once"
+
+
+def test_an_ordinary_restart_waits_for_the_calls():
+    driver = pool()
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.restart([0], driver.now))
+    driver.tick(1)
+    driver.beat(A2)
+    driver.tick(1)
+    assert not moved(driver)
+
+
+def test_no_more_calls_are_moved_than_others_have_seats_for():
+    driver = pool(pool={"max_calls": 2})
+    driver.beat(B, calls=(call(8),))
+    driver.beat(Ref(2, 1), calls=(call(6), call(7)))
+    driver.beat(A, calls=(call(1), call(2)))
+    driver.do(driver.pool.drain([0], driver.now))
+    driver.pool._hurried.add(A)
+    driver.tick(1)
+    assert moved(driver) == ["AJ_1"]
+
+
+def test_a_call_whose_agent_could_not_be_taken_out_stays_where_it_is_and_is_tried_again():
+    driver = pool()
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.restart([0], driver.now, hurry=True))
+    driver.tick(1)
+    driver.beat(A2)
+    driver.tick(1)
+    driver.do(driver.pool.answered("AJ_1", Failed("cannot reach livekit", blind=True, untouched=True), driver.now))
+    assert driver.pool.counts == type(driver.pool.counts)()
+    driver.tick(1)
+    assert moved(driver) == ["AJ_1", "AJ_1"]
+
+
+def test_a_pool_that_stops_moves_nothing():
+    driver = pool(pool={"drain_timeout": 3.0})
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.stop(driver.now))
+    driver.tick(1)
+    assert not moved(driver)
