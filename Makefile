@@ -17,7 +17,7 @@ run:
 
 test: lint types
 	@sh .ci/livekit-server.sh
-	@$(PY) -m pytest -q -n 3 --dist worksteal tests/unit tests/functional $(ARGS)
+	@$(PY) -m pytest -q -n 3 --dist loadfile tests/unit tests/functional $(ARGS)
 	@$(PY) -m pytest -q tests/live $(ARGS)
 
 lint: .dev

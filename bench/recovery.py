@@ -23,7 +23,6 @@ from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, calling  # noqa: E402
 from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
-
 from mindbot_supervisor.runtime.livekit_api import LiveKitApi  # noqa: E402
 
 ROUNDS = 20
