@@ -2,8 +2,8 @@
 
     python bench/daemon_cost.py [--seconds 30] [N …]        default: 4 100 1000
 
-Prints a Markdown table. CPU is user and system time of the daemon in percent of one core, over a quiet stretch after all
-workers are ready; the last columns say where it goes.
+Prints a Markdown table. CPU is user and system time of the daemon in percent of one core, over a quiet stretch after
+all workers are ready.
 """
 
 from __future__ import annotations
@@ -26,16 +26,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def thread_seconds(pid: int) -> dict[str, float]:
-    """CPU seconds of each thread of the daemon, by its name."""
-    found: dict[str, float] = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-        fields = rest.split()
-        found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS
-    return found
 
 
 def pss_mb(pid: int) -> float:

@@ -11,6 +11,7 @@ import pytest
 from live.caller import calling, load_phrases
 from live.livekit import local  # noqa: F401 (a fixture)
 from live.supervised import answered, ready, supervised, wait
+from mindbot_supervisor.runtime.livekit_api import LiveKitApi
 
 pytestmark = pytest.mark.live
 PHRASES = list(load_phrases())
@@ -58,6 +59,30 @@ async def talk(daemon, caller, phrase, turn):
     await asyncio.to_thread(daemon.until, lambda: len(daemon.events("agent.speech")) > seen)
     assert daemon.events("agent.speech")[-1]["text"].endswith(f"That was turn {turn}.")
     await caller.silence(1.0, within=30)
+
+
+@contextlib.asynccontextmanager
+async def looking(stack, room):
+    """The agents that were in the room at one time, by the server's own word: a client may hear one under two names,
+    as the sender of an old track is used again for a new one.
+    """
+    server, seen = stack.server, []
+    api = LiveKitApi(server.url, server.api_key, server.api_secret, 5.0)
+
+    async def look():
+        while True:
+            agents = {each.identity for each in await api.participants(room) if each.kind == "AGENT"}
+            if agents not in seen:
+                seen.append(agents)
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await api.close()
 
 
 def job_pid(row, room):
@@ -113,20 +138,19 @@ async def test_a_killed_job_process_is_replaced_and_its_worker_left_alone(pool, 
     assert len(pool.events("worker.exited")) == exits
 
 
-async def test_a_restart_in_a_hurry_moves_the_call_and_nobody_hears_two_agents(pool, local):  # noqa: F811
+async def test_a_restart_in_a_hurry_moves_the_call_and_at_no_time_two_agents_are_there(pool, local):  # noqa: F811
     await ready(pool, 2)
-    async with greeted(pool, local, "move") as (caller, row):
+    async with greeted(pool, local, "move") as (caller, row), looking(local, "move") as seen:
         await talk(pool, caller, PHRASES[0], turn=1)
         asked = time.monotonic()
         assert pool.client("restart", row["worker"], "--now").returncode == 0
         moved = await wait(pool, "call.migrated", room="move", timeout=120)
-        heard = await caller.hear(15, since=asked, identity=moved["identity"])
-        print("gap", moved["seconds"], "heard after", heard.started_at - asked)
+        await caller.hear(15, since=asked, identity=moved["identity"])
         await talk(pool, caller, PHRASES[1], turn=2)
-        speakers = [each for each in caller.ears.stretches if each.start > heard.started_at]
-        assert {each.identity for each in speakers} == {moved["identity"]}
         await wait(pool, "worker.exited", worker=row["worker"], verdict="asked")
         assert (pool.status()["calls"]["migrated"], pool.status()["calls"]["cut_by_us"]) == (1, 0)
+        assert {moved["identity"]} in seen
+        assert max(map(len, seen)) == 1
     await wait(pool, "call.ended", room="move")
     assert journals(pool) == []
 
