@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import signal
@@ -29,7 +28,7 @@ from .core import events
 from .core.model import Change, Phase, Ref
 from .core.policy import Policy
 from .core.pool import Pool
-from .core.snapshot import put, take
+from .core.snapshot import take
 from .errors import OK, Refused, SupervisorError
 from .mode import Mode
 from .operate import Operations
@@ -42,7 +41,6 @@ from .ops.view import Json, View
 from .records import Records
 from .reload import difference
 from .runtime import linux
-from .runtime.child import Child
 from .runtime.engine import Engine, Launch
 from .runtime.local import LocalServices
 
@@ -53,10 +51,6 @@ NOT_FOR_WORKERS = frozenset(
 EXTENSION = 30.0
 """Seconds of stopping time asked of systemd at once, while calls last."""
 SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("TERM", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU"))
-ANSWER_FIRST = 0.2
-"""Seconds in which whoever asked for the upgrade has the answer."""
-SETTLE = 5.0
-"""Seconds that sweeps of dead workers may take before an upgrade."""
 HEARTBEAT = 1.0
 """Seconds between two looks at the state for systemd's sake."""
 
@@ -84,7 +78,6 @@ class Daemon:
         self._systemd = Systemd(loaded.environ)
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._was_ready = False
-        self._upgrading = False
         self._env_stamp: tuple[int, int] | None = None
         self._before: Launch | None = None
         """What workers were started with before the last reload."""
@@ -148,8 +141,17 @@ class Daemon:
         self._records.attach(self._engine)
         self._engine.other_children = children
         recover.follow(self._engine, self._settings, self._engine.launch.environ, self._paths.runtime_dir)
+        self._upgrader = upgrade.Upgrader(
+            engine=self._engine,
+            handed_over=self._handed_over,
+            before_exec=self._before_exec,
+            note=self._logs.note,
+            children=children,
+            signals=SIGNALS,
+            impossible="local mode is not upgraded in place; stop it and start it again" if self._mode.local else "",
+        )
         self._operations = Operations(
-            self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload, self._upgrade
+            self._engine.pool, self._engine.carry_out, self._stop_by_command, self._reload, self._upgrader.upgrade
         )
         servers = await self._serve()
         if self._state is not None:
@@ -171,10 +173,7 @@ class Daemon:
     def _resume(self, state: handover.State) -> None:
         """Go on where the version before was."""
         self._records.recall(state.started)
-        put(self._engine.pool, state.pool)
-        for each in state.children:
-            child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
-            self._engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
+        upgrade.resume(self._engine, state)
         self._was_ready = self._engine.pool.ready > 0
         self._logs.note(
             events.SUPERVISOR_UPGRADED,
@@ -186,48 +185,15 @@ class Daemon:
         if self._was_ready:
             self._systemd.ready()
 
-    async def _upgrade(self) -> None:
-        """Become the installed version. Refused, and nothing has changed, if that cannot start."""
-        if self._mode.local:
-            raise Refused("local mode is not upgraded in place; stop it and start it again")
-        if self._engine.pool.stopping or self._upgrading:
-            raise Refused("the daemon is stopping" if self._engine.pool.stopping else "an upgrade is under way")
-        self._upgrading = True
-        try:
-            await upgrade.probe(self._handed_over(), self._children)
-        except Refused as exc:
-            self._upgrading = False
-            self._logs.note(events.UPGRADE_REFUSED, "error", detail=str(exc))
-            raise
-        asyncio.get_running_loop().call_later(ANSWER_FIRST, lambda: asyncio.ensure_future(self._become()))
-
-    async def _become(self) -> None:
-        await self._engine.settled(SETTLE)
-        self._sink.flush()
-        self._records.flush()
-        try:
-            upgrade.become(self._handed_over(), SIGNALS)
-        except OSError as exc:
-            self._upgrading = False
-            self._logs.note(events.UPGRADE_REFUSED, "error", detail=f"exec failed: {exc.strerror}")
-
     def _handed_over(self) -> handover.State:
-        children = [
-            handover.ChildState(
-                ref.slot,
-                ref.generation,
-                child.pid,
-                child.pidfd,
-                child.beats,
-                child.leash,
-                child.output,
-                base64.b64encode(held).decode(),
-            )
-            for ref, (child, held) in self._engine.children().items()
-        ]
         http = self._http.fileno() if self._http is not None else None
+        children = upgrade.children_of(self._engine)
         pool = take(self._engine.pool)
         return handover.State(pool, children, self._lock, self._control.fileno(), http, self._started)
+
+    def _before_exec(self) -> None:
+        self._sink.flush()
+        self._records.flush()
 
     def _make_engine(self) -> Engine:
         pool = Pool(self._policy(self._loaded), time.monotonic())
@@ -296,15 +262,11 @@ class Daemon:
                 with contextlib.suppress(Refused):  # it is in the log
                     self._reload()
             case signal.SIGUSR2:
-                self._background = asyncio.create_task(self._upgrade_by_signal())
+                self._background = asyncio.create_task(self._upgrader.upgrade_by_signal())
             case signal.SIGTTIN:
                 self._operations.scale_by(+1)
             case signal.SIGTTOU:
                 self._operations.scale_by(-1)
-
-    async def _upgrade_by_signal(self) -> None:
-        with contextlib.suppress(Refused):  # it is in the log
-            await self._upgrade()
 
     def _stop(self, *, now: bool, why: str) -> None:
         pool = self._engine.pool

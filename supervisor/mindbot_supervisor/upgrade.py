@@ -3,17 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, MutableSet
+from collections.abc import Callable, Collection, MutableSet
+from dataclasses import dataclass
 
 from . import handover
+from .core import events
+from .core.model import Ref
+from .core.snapshot import put
 from .errors import Refused
+from .runtime.child import Child
+from .runtime.engine import Engine
 
 PROBE_TIMEOUT = 60.0
 """Seconds for the new version to show that it can start."""
+ANSWER_FIRST = 0.2
+"""Seconds in which whoever asked for the upgrade has the answer."""
+SETTLE = 5.0
+"""Seconds that sweeps of dead workers may take before an upgrade."""
+
+
+@dataclass(slots=True)
+class Upgrader:
+    """Upgrades this daemon once it is asked to; `impossible` says why it never can be."""
+
+    engine: Engine
+    handed_over: Callable[[], handover.State]
+    before_exec: Callable[[], None]
+    note: Callable[..., None]
+    children: MutableSet[int]
+    """Where pids of children that are no workers are noted, so that nobody else reaps them."""
+    signals: Collection[signal.Signals]
+    impossible: str = ""
+    _under_way: bool = False
+
+    async def upgrade(self) -> None:
+        """Become the installed version, a moment later. Refused, and nothing has changed, if that cannot start."""
+        why = self.impossible or ("the daemon is stopping" if self.engine.pool.stopping else "")
+        if why or self._under_way:
+            raise Refused(why or "an upgrade is under way")
+        self._under_way = True
+        try:
+            await probe(self.handed_over(), self.children)
+        except Refused as exc:
+            self._under_way = False
+            self.note(events.UPGRADE_REFUSED, "error", detail=str(exc))
+            raise
+        asyncio.get_running_loop().call_later(ANSWER_FIRST, lambda: asyncio.ensure_future(self._become()))
+
+    async def upgrade_by_signal(self) -> None:
+        with contextlib.suppress(Refused):  # it is in the log
+            await self.upgrade()
+
+    async def _become(self) -> None:
+        await self.engine.settled(SETTLE)
+        self.before_exec()
+        try:
+            become(self.handed_over(), self.signals)
+        except OSError as exc:
+            self._under_way = False
+            self.note(events.UPGRADE_REFUSED, "error", detail=f"exec failed: {exc.strerror}")
+
+
+def children_of(engine: Engine) -> list[handover.ChildState]:
+    """What the next version must know of every child that runs."""
+    return [
+        handover.ChildState(
+            slot=ref.slot,
+            generation=ref.generation,
+            pid=child.pid,
+            pidfd=child.pidfd,
+            beats=child.beats,
+            leash=child.leash,
+            output=child.output,
+            held=base64.b64encode(held).decode(),
+        )
+        for ref, (child, held) in engine.children().items()
+    ]
+
+
+def resume(engine: Engine, state: handover.State) -> None:
+    """Go on where the version before was."""
+    put(engine.pool, state.pool)
+    for each in state.children:
+        child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
+        engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
 
 
 async def probe(state: handover.State, children: MutableSet[int]) -> None:
