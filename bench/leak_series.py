@@ -163,8 +163,8 @@ def leak(mb_per_minute: float) -> Kind:
     """From the start, or in a third of all cases only after some hours."""
 
     def kind(r: Random) -> Series:
-        base, noise = r.uniform(100, 200), r.uniform(0.2, 3)
-        start = r.uniform(0, 8 * HOUR) if r.random() < 0.33 else 0.0
+        base, noise = r.uniform(130, 220), r.uniform(0.2, 3)
+        start = r.uniform(0, 6 * HOUR) if r.random() < 0.33 else 0.0
         return lambda t: (base + mb_per_minute * max(t - start, 0) / MINUTE + r.gauss(0, noise), ())
 
     return kind

@@ -88,7 +88,8 @@ def hang(_: Worker) -> None:
 
 
 def hang_c(_: Worker) -> None:
-    ctypes.PyDLL(None).sleep(3600)  # holds the interpreter lock: no Python thread runs meanwhile
+    while True:  # the signal that asks for its stack ends a sleep
+        ctypes.PyDLL(None).sleep(3600)  # holds the interpreter lock: no Python thread runs meanwhile
 
 
 def silent(worker: Worker) -> None:

@@ -10,7 +10,8 @@ import pytest
 from functional.twirp import KEY, SECRET, job_of, person, serving
 from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.recovery import Alone, Failed, Recovered
-from mindbot_supervisor.runtime.livekit_api import ApiError, Dispatch, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.runtime.livekit_api import ApiError, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.runtime.livekit_records import Dispatch
 from mindbot_supervisor.runtime.rescue import Rescuer
 from mindbot_worker import wire
 from mindbot_worker.wire import Call

@@ -43,7 +43,8 @@ def render(answer: dict[str, Any]) -> str:
     held = f", held: {daemon['held']}" if daemon["held"] else ""
     lines = [
         f"{ready} of {daemon['workers_wanted']} workers ready, up {_time(daemon['uptime'])}, {daemon['mode']}{held}",
-        f"calls: {calls['active']} active, {calls['ended']} ended, {calls['lost']} lost, {calls['cut_by_us']} cut",
+        f"calls: {calls['active']} active, {calls['ended']} ended, {calls['recovered']} recovered, "
+        f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
     rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]

@@ -133,6 +133,7 @@ class History:
         return sum(n for _, n, _ in self.errors), by
 
     def _follow_memory(self, worker: Worker, now: float) -> None:
+        """Its memory counts from WARM_UP after it was ready until it leaves service."""
         ready_for = now - worker.ready_at if worker.ready_at is not None and worker.serving else 0.0
         if self.sample is not None and ready_for >= WARM_UP:
             self.trend.see(self.sample.uss_mb, self.sample.pss_mb, now, worker.roll)

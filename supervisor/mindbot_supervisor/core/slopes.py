@@ -16,7 +16,7 @@ from typing import NamedTuple
 ENOUGH = 12
 """Points below which nothing is said."""
 PARTS = 4
-"""A row must grow from each of so many parts to the next: a single step, wherever it is, sets at most three apart."""
+"""A row must grow from each of so many parts to the next: a step or two, wherever they are, leave one that does not."""
 SIGNIFICANT = 3.5
 """Standard deviations of the Mann-Kendall statistic that count as growth (one-sided p = 0.0002)."""
 LEAST = 1.0

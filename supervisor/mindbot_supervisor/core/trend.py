@@ -2,8 +2,8 @@
 
 Each bin keeps its quietest reading, so what comes and goes within a bin is not seen at all. Level 0 has bins of BIN
 seconds, each further level bins of twice the width, and every level keeps POINTS of them: growth is looked for in the
-last 12 minutes, 24, 48 and so on up to a day, with the same few points. A level is judged when one of its bins is
-complete; the worker's roll spreads these moments over time and levels, or a thousand workers would share them.
+last 12 minutes, 24, 48 and so on up to a day, with the same few points. The worker's roll spreads the moments at which
+levels are judged over time, or a thousand workers that started together would share them.
 """
 
 from __future__ import annotations

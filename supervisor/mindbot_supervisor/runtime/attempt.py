@@ -14,7 +14,8 @@ from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.recovery import Alone, Answer, Failed, Recovered
 from mindbot_worker import wire
 
-from .livekit_api import AGENT, ApiError, Dispatch, LiveKitApi, NotFound, Participant
+from .livekit_api import ApiError, LiveKitApi, NotFound
+from .livekit_records import AGENT, Dispatch, Participant
 
 POLL = 0.04
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late."""
@@ -42,6 +43,7 @@ class Attempt:
     """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
     taken: set[str]
     journals: Path
+    until: float
     started_here: Callable[[], bool]
     """Whether one of our own workers has started the new job."""
     problem: str = ""
@@ -57,10 +59,10 @@ class Attempt:
     _stale: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Ends by raising Finished, or an ApiError."""
+        """Ends by raising Finished, or an ApiError; it returns only at its deadline."""
         if not self._own:
             await self._begin()
-        while True:
+        while time.monotonic() < self.until:
             await self._look(await self.api.participants(self._room))
             self.problem = ""
             self.taken_up = self.taken_up or self.started_here()

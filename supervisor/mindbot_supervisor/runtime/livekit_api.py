@@ -12,11 +12,12 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+
+from .livekit_records import Dispatch, Participant, dispatch, objects, participant
 
 TOKEN_LIFE, CLOCK_SKEW = 300, 60
 """Seconds that a token is valid, and by how much the server's clock may be behind."""
@@ -26,13 +27,6 @@ IDLE_CONNECTION = 90.0
 ANSWER_MAX = 4 * 1024 * 1024
 """Bytes of an answer; a room of a thousand participants has less than a tenth."""
 
-AGENT, ACTIVE, DISCONNECTED = "AGENT", "ACTIVE", "DISCONNECTED"
-CALLERS = frozenset({"STANDARD", "SIP", "CONNECTOR"})
-"""Kinds of participants that an agent talks to (DEFAULT_PARTICIPANT_KINDS in livekit/agents/job.py); recorders and
-streams are none."""
-_KINDS = ("STANDARD", "INGRESS", "EGRESS", "SIP", AGENT)
-_STATES = ("JOINING", "JOINED", ACTIVE, DISCONNECTED)
-
 
 class ApiError(Exception):
     """LiveKit did not do what was asked; the message is one plain sentence without secrets."""
@@ -40,41 +34,6 @@ class ApiError(Exception):
 
 class NotFound(ApiError):
     """The room, the participant or the dispatch is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Participant:
-    sid: str
-    identity: str
-    kind: str
-    state: str
-
-    @property
-    def is_caller(self) -> bool:
-        return self.kind in CALLERS and self.state != DISCONNECTED
-
-    @property
-    def is_active_agent(self) -> bool:
-        return self.kind == AGENT and self.state == ACTIVE
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    id: str
-    type: str
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """What the server was asked to send into a room, and the jobs that came of it."""
-
-    id: str
-    agent_name: str = ""
-    metadata: str = field(default="", repr=False)
-    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
-    deployment: str = ""
-    jobs: tuple[Job, ...] = ()
 
 
 class LiveKitApi:
@@ -108,7 +67,7 @@ class LiveKitApi:
             answer = await self._ask("RoomService/ListParticipants", room, {})
         except NotFound:
             return []
-        return [_participant(each) for each in _objects(answer, "participants")]
+        return [participant(each) for each in objects(answer, "participants")]
 
     async def remove(self, room: str, identity: str) -> None:
         await self._ask("RoomService/RemoveParticipant", room, {"identity": identity})
@@ -116,7 +75,7 @@ class LiveKitApi:
     async def dispatches(self, room: str) -> list[Dispatch]:
         """Of a room that exists: for another one livekit-server takes 3 s to say so."""
         answer = await self._ask("AgentDispatchService/ListDispatch", room, {})
-        return [_dispatch(each) for each in _objects(answer, "agent_dispatches")]
+        return [dispatch(each) for each in objects(answer, "agent_dispatches")]
 
     async def delete(self, room: str, dispatch: str) -> None:
         await self._ask("AgentDispatchService/DeleteDispatch", room, {"dispatch_id": dispatch})
@@ -127,7 +86,7 @@ class LiveKitApi:
         wanted["attributes"] = {**like.attributes, **attributes}
         if like.deployment:
             wanted["deployment"] = like.deployment
-        return _dispatch(await self._ask("AgentDispatchService/CreateDispatch", room, wanted))
+        return dispatch(await self._ask("AgentDispatchService/CreateDispatch", room, wanted))
 
     async def _ask(self, method: str, room: str, fields: Mapping[str, object]) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token(room)}"}
@@ -197,52 +156,6 @@ def _checked(status: int, body: bytes, method: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ApiError(f"livekit's answer to {method} is not JSON")
     return answer
-
-
-def _participant(fields: Mapping[str, Any]) -> Participant:
-    return Participant(
-        str(fields.get("sid", "")),
-        str(fields.get("identity", "")),
-        _named(fields.get("kind"), _KINDS),
-        _named(fields.get("state"), _STATES),
-    )
-
-
-def _dispatch(fields: Mapping[str, Any]) -> Dispatch:
-    state = fields.get("state")
-    jobs = _objects(state, "jobs") if isinstance(state, dict) else []
-    attributes = fields.get("attributes")
-    return Dispatch(
-        id=str(fields.get("id", "")),
-        agent_name=str(_either(fields, "agent_name", "agentName")),
-        metadata=str(fields.get("metadata", "")),
-        attributes={str(k): str(v) for k, v in attributes.items()} if isinstance(attributes, dict) else {},
-        deployment=str(fields.get("deployment", "")),
-        jobs=tuple(_job(each) for each in jobs),
-    )
-
-
-def _job(fields: Mapping[str, Any]) -> Job:
-    state = fields.get("state")
-    identity = _either(state, "participant_identity", "participantIdentity") if isinstance(state, dict) else ""
-    return Job(str(fields.get("id", "")), _named(fields.get("type"), ("JT_ROOM",)), str(identity))
-
-
-def _objects(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = _either(answer, key, "agentDispatches" if key == "agent_dispatches" else key) or []
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-
-
-def _either(fields: Mapping[str, Any], name: str, camel: str) -> Any:
-    """Twirp servers write names in either way."""
-    return fields.get(name, fields.get(camel, ""))
-
-
-def _named(value: object, names: tuple[str, ...]) -> str:
-    """An enum value by its name; left out it is the first, and it may be written as a number."""
-    if value is None:
-        return names[0]
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
 
 
 def _plain(exc: BaseException) -> str:

@@ -13,7 +13,8 @@ from mindbot_supervisor.core.recovery import Answer, Failed, Recovered
 from mindbot_worker import wire
 
 from .attempt import Attempt, Finished
-from .livekit_api import ApiError, Dispatch, LiveKitApi
+from .livekit_api import ApiError, LiveKitApi
+from .livekit_records import Dispatch
 
 PAUSE, PAUSE_MAX = 0.1, 0.8
 """Seconds before LiveKit is asked again after it failed to answer; doubled each time."""
@@ -52,7 +53,8 @@ class Rescuer:
         """One attempt, in `action.seconds` at most. `started_here` tells whether a worker of ours has the new job."""
         job = action.call.job
         model = self._models.get(job) or Dispatch("", self._agent_name)
-        attempt = Attempt(self._api, action, model, self._taken, self._journals, started_here)
+        until = time.monotonic() + action.seconds
+        attempt = Attempt(self._api, action, model, self._taken, self._journals, until, started_here)
         answer: Answer | None = None
         try:
             async with asyncio.timeout(action.seconds):
@@ -86,9 +88,12 @@ class Rescuer:
 
 
 async def _insist(attempt: Attempt) -> Answer:
-    """The attempt, taken up again where LiveKit did not answer."""
+    """The attempt, taken up again where LiveKit did not answer. Raises TimeoutError.
+
+    It looks at the clock itself: aiohttp takes a cancellation in the moment of its own time-out for that.
+    """
     pause = PAUSE
-    while True:
+    while time.monotonic() < attempt.until:
         try:
             await attempt.run()
         except Finished as finished:
@@ -97,3 +102,4 @@ async def _insist(attempt: Attempt) -> Answer:
             attempt.problem = str(exc)
         await asyncio.sleep(pause)
         pause = min(pause * 2, PAUSE_MAX)
+    raise TimeoutError

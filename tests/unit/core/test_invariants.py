@@ -7,35 +7,24 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from mindbot_supervisor.core import events, snapshot
-from mindbot_supervisor.core.actions import DumpStacks, Forget, GiveUp, Kill, Recover, Spawn, Terminate
 from mindbot_supervisor.core.history import ERRORS_KEPT
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Verdict
-from mindbot_supervisor.core.pool import BY_OPERATOR, Effects, Pool
+from mindbot_supervisor.core.model import Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.pool import BY_OPERATOR, Pool
 from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.recovery import Alone, Failed, Recovered, Terms
+from mindbot_supervisor.core.recovery import Alone, Failed, Recovered
 from mindbot_supervisor.core.slots import JITTER
 from mindbot_worker.wire import FROM_THREAD, Beat, Call, Ended, Failure
 
-from .build import policy
+from .shell import YOUNG, Shell
 
-YOUNG = (Phase.STARTING, Phase.READY)
 ANY = st.integers(0, 99)
 """Chooses one of however many there are."""
 SECONDS = st.sampled_from([0.0, 0.1, 1.0, 1.0, 1.0, 3.0, 12.0, 40.0, 100.0, 700.0, 4000.0])
-EXITS = st.sampled_from(
-    [
-        Exit(code=0),
-        Exit(code=1),
-        Exit(code=78),
-        Exit(signal=9),
-        Exit(signal=11),
-        Exit(signal=15),
-        Exit(signal=9, oom=True),
-    ]
-)
+CODES = [Exit(code=code) for code in (0, 1, 78)] + [Exit(signal=number) for number in (9, 11, 15)]
+EXITS = st.sampled_from([*CODES, Exit(signal=9, oom=True)])
 JOBS = st.lists(st.integers(0, 5), max_size=3)
 BEATS = st.fixed_dictionaries(
     {"state": st.sampled_from(["starting", "ready", "ready", "ready", "draining"]), "jobs": JOBS},
@@ -50,139 +39,26 @@ BEATS = st.fixed_dictionaries(
         "failure": st.just(Failure(78, "no module named x")),
     },
 )
-ANSWERS = st.sampled_from(
-    [
-        Recovered("agent"),
-        Alone(),
-        Failed("no"),
-        Failed("?", blind=True),
-        Failed("-", nobody=True),
-        Failed("x", final=True),
-    ]
-)
+FAILED = [Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
+ANSWERS = st.sampled_from([Recovered("agent"), Alone(), *FAILED])
 HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
-LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
 
 
 def job(number: int, ref: Ref) -> str:
     return f"AJ_{ref}_{number}"
 
 
-class PoolMachine(RuleBasedStateMachine):
-    """The shell's view: `alive` are the processes that exist. Everything the pool asks for is checked as it is done."""
-
-    # -- the shell -----------------------------------------------------------------------------------------------------
+class PoolMachine(Shell):
+    """Everything that can happen to a pool, in any order."""
 
     @initialize(
         workers=st.integers(1, 4), unavailable=st.integers(1, 2), beats=st.booleans(), recovery=st.booleans(),
         max_age=st.sampled_from([0, 50]),
         leftovers=st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=2, unique_by=lambda each: each[0]),
     )  # fmt: skip
-    def begin(self, workers, unavailable, beats, recovery, max_age, leftovers) -> None:
-        self.policy = policy(
-            pool={"workers": workers, "max_unavailable": unavailable},
-            limits={**LIMITS, "max_age": max_age},
-            restart={"backoff_max": 1.0, "park_after": 4, "park_retry": 5.0, "park_window": 30.0},
-            beats_required=beats,
-        )
-        self.now, self.wanted, self.steps = 0.0, workers, 0
-        self.pool = Pool(self.policy, self.now)
-        self.pool.recover_by(Terms(2, 5.0) if recovery else None)
-        self.alive: dict[Ref, int] = {}
-        self.dead: list[Ref] = []
-        self.generations: dict[int, int] = {}
-        self.seqs: Counter[Ref] = Counter()
-        self.termed: set[Ref] = set()
-        self.killed: set[Ref] = set()
-        self.attempts: list[str] = []
-        self.refuse = self.pids = self.superseded = 0
-        self.told: Counter[str] = Counter()
-        self.exits: Counter[Ref] = Counter()
-        self.ever_ready = self.gave_up = False
-        if self.pool.recovery is not None:
-            self._count_superseded()
-        for slot, termed in leftovers:
-            self.adopt(Ref(slot, 3), termed)
+    def start(self, **terms) -> None:
+        self.begin(**terms)
         self.tick(0.0)
-
-    def adopt(self, ref: Ref, termed: bool) -> None:
-        """A worker of the daemon before this one."""
-        self.generations[ref.slot], self.alive[ref] = ref.generation, 10_000 + ref.slot
-        self.do(self.pool.adopt(ref, self.alive[ref], self.now, termed=termed))
-
-    def _count_superseded(self) -> None:
-        """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
-        recovery = self.pool.recovery
-        supersede = recovery._supersede
-
-        def counted(job: str):
-            found = supersede(job)
-            self.superseded += found is not None
-            return found
-
-        recovery._supersede = counted
-
-    def do(self, effects: Effects) -> None:
-        self.sound = False
-        for change in effects.changes:
-            self.told[change.event] += 1
-            self.ever_ready |= change.event == events.WORKER_READY
-            if change.event == events.WORKER_EXITED:
-                self.exits[change.worker] += 1
-        for action in effects.actions:
-            self.act(action)
-
-    def act(self, action: object) -> None:
-        match action:
-            case Spawn(ref=ref):
-                self.spawn(ref)
-            case Terminate(ref=ref):
-                assert ref in self.alive, "no signal to what is not alive"
-                assert ref not in self.termed, "a second SIGTERM ends all calls of a LiveKit worker"
-                self.termed.add(ref)
-                self.is_relieved(ref)
-            case Kill(ref=ref):
-                assert ref in self.alive, "no signal to what is not alive"
-                self.killed.add(ref)
-            case DumpStacks(ref=ref):
-                assert ref in self.alive, "no signal to what is not alive"
-            case GiveUp():
-                assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
-                self.gave_up = True
-                self.do(self.pool.stop_now(self.now))
-            case Recover(call=call):
-                self.attempts.append(call.job)
-            case Forget():
-                pass
-
-    def spawn(self, ref: Ref) -> None:
-        assert ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
-        assert not self.pool.stopping
-        self.generations[ref.slot] = ref.generation
-        if self.refuse:
-            self.refuse -= 1
-            self.dead.append(ref)
-            self.do(self.pool.spawn_failed(ref, "no such file", self.now, 0.9))
-            return
-        self.pids += 1
-        self.alive[ref] = self.pids
-        self.do(self.pool.spawned(ref, self.pids, self.now, (self.pids % 11) / 10))
-
-    def is_relieved(self, ref: Ref) -> None:
-        """By our own choice no slot loses its serving worker: a soft reason waits for a replacement that is ready."""
-        slot = self.pool.slots.get(ref.slot)
-        if self.pool.stopping or slot is None or slot.emptied or slot.surplus or self.pool.workers[ref].leftover:
-            return
-        assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
-
-    def one(self, number: int) -> Ref:
-        return sorted(self.alive)[number % len(self.alive)]
-
-    def end(self, ref: Ref, how: Exit) -> None:
-        del self.alive[ref]
-        self.killed.discard(ref)
-        self.dead.append(ref)
-        self.do(self.pool.exited(ref, how, self.now))
 
     # -- what can happen -----------------------------------------------------------------------------------------------
 
@@ -196,11 +72,6 @@ class PoolMachine(RuleBasedStateMachine):
             assert all(verdict.reason in BY_OPERATOR for _, verdict in chosen), "nobody leaves while the pool is held"
         due = self.pool.wake_at()
         assert due is None or due > self.now, "what is due was done, or the shell would never sleep"
-
-    def leaving(self) -> dict[Ref, Verdict]:
-        """Who serves only until a replacement is ready, and why."""
-        young = {ref: worker for ref, worker in self.pool.workers.items() if worker.phase in YOUNG}
-        return {ref: worker.leaving for ref, worker in young.items() if worker.leaving is not None}
 
     @rule(seconds=st.integers(1, 40), calls=st.integers(0, 2))
     def live_on(self, seconds: int, calls: int) -> None:

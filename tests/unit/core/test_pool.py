@@ -305,3 +305,21 @@ def test_a_worker_that_cannot_be_started_is_tried_again_with_patience():
     assert driver.told(events.SLOT_BACKOFF)
     driver.tick(1)
     assert A3 in driver.pool.workers
+
+
+def test_a_job_that_a_beat_names_twice_is_one_call():
+    driver = full()
+    driver.beat(A1, calls=(call(1), call(1)))
+    assert (driver.pool.active_calls, len(driver.told(events.CALL_STARTED))) == (1, 1)
+    driver.beat(A1)
+    assert driver.pool.counts.ended == 1
+
+
+@pytest.mark.parametrize("ask", ["drain", "stop"])
+def test_nothing_is_due_for_a_seat_that_will_not_be_filled(ask):
+    driver = full()
+    driver.do(driver.pool.exited(A1, CRASH, driver.now))
+    driver.do(driver.pool.exited(A2, CRASH, driver.now))
+    assert driver.pool.wake_at() == driver.now + 0.5
+    driver.do(driver.pool.drain([0], driver.now) if ask == "drain" else driver.pool.stop(driver.now))
+    assert driver.pool.wake_at() is None, "or the shell would wake up all the time"

@@ -4,7 +4,7 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import Spawn, Terminate
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref
+from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
 
 from .build import Driver, call, policy
 
@@ -57,6 +57,29 @@ def test_a_replacement_that_does_not_become_ready_stops_the_rollout_and_keeps_th
     driver.run(120)
     assert set(driver.pool.workers) == {A1, B1, C1}
     assert driver.pool.ready == 3
+
+
+def test_a_rollout_that_stops_leaves_one_worker_in_each_seat():
+    driver = full(pool={"max_unavailable": 2})
+    driver.do(driver.pool.restart([0, 1, 2], driver.now))
+    assert {A2, B2} <= set(driver.pool.workers)
+    driver.do(driver.pool.exited(A2, Exit(code=1), driver.now))
+    seated = [ref for ref, worker in driver.pool.workers.items() if worker.seated]
+    assert sorted(seated) == [A1, B2, C1], "the replacement of the second is under way"
+    driver.run(5)
+    assert driver.did(Terminate) == [Terminate(B1)]
+
+
+def test_the_death_of_an_old_worker_of_the_slot_does_not_stop_a_rollout():
+    driver = full()
+    driver.do(driver.pool.drain([0], driver.now))
+    driver.do(driver.pool.restart([0], driver.now))
+    driver.do(driver.pool.restart([0], driver.now))
+    assert {A1, A2, A3} <= set(driver.pool.workers)
+    driver.do(driver.pool.sample(A1, Sample(1e6, 1e6, 1e6), driver.now))
+    driver.tick()
+    assert not driver.told(events.ROLLOUT_STOPPED)
+    assert [ref for ref, worker in driver.pool.workers.items() if worker.seated and ref.slot == 0] == [A3]
 
 
 def test_a_worker_that_crashes_during_the_rollout_counts_as_replaced():

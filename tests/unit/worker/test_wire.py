@@ -133,3 +133,9 @@ def test_a_thread_beat_says_nothing_that_only_the_loop_may_say() -> None:
 def test_a_beat_over_the_limit_is_refused_by_its_writer() -> None:
     with pytest.raises(ValueError, match="over the"):
         wire.encode(wire.Beat(seq=1, state=wire.READY, problem="x" * wire.LINE_MAX))
+
+
+def test_a_calls_dispatch_gets_through_and_may_be_missing():
+    call = wire.Call("r", "j", dispatch="AD_1")
+    assert wire.decode(wire.encode(wire.Beat(1, "ready", calls=(call,)))).calls == (call,)
+    assert wire.decode(b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j"}]}').calls[0].dispatch == ""

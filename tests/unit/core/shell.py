@@ -1,0 +1,129 @@
+"""The shell as a test plays it: carries out what the pool asks for, and checks each action as it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Recover, Spawn, Terminate
+from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
+from mindbot_supervisor.core.pool import Effects, Pool
+from mindbot_supervisor.core.recovery import Terms
+
+from .build import policy
+
+YOUNG = (Phase.STARTING, Phase.READY)
+LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
+
+
+class Shell(RuleBasedStateMachine):
+    """`alive` are the processes that exist; `sound` says that nothing was found wrong in the last step."""
+
+    def begin(self, workers, unavailable, beats, recovery, max_age, leftovers) -> None:
+        self.policy = policy(
+            pool={"workers": workers, "max_unavailable": unavailable},
+            limits={**LIMITS, "max_age": max_age},
+            restart={"backoff_max": 1.0, "park_after": 4, "park_retry": 5.0, "park_window": 30.0},
+            beats_required=beats,
+        )
+        self.now, self.wanted, self.steps = 0.0, workers, 0
+        self.pool = Pool(self.policy, self.now)
+        self.pool.recover_by(Terms(2, 5.0) if recovery else None)
+        self.alive: dict[Ref, int] = {}
+        self.dead: list[Ref] = []
+        self.generations: dict[int, int] = {}
+        self.seqs: Counter[Ref] = Counter()
+        self.termed: set[Ref] = set()
+        self.killed: set[Ref] = set()
+        self.attempts: list[str] = []
+        self.refuse = self.pids = self.superseded = 0
+        self.told: Counter[str] = Counter()
+        self.exits: Counter[Ref] = Counter()
+        self.ever_ready = self.sound = False
+        if self.pool.recovery is not None:
+            self._count_superseded()
+        for slot, termed in leftovers:
+            self.adopt(Ref(slot, 3), termed)
+
+    def adopt(self, ref: Ref, termed: bool) -> None:
+        """A worker of the daemon before this one."""
+        self.generations[ref.slot], self.alive[ref] = ref.generation, 10_000 + ref.slot
+        self.do(self.pool.adopt(ref, self.alive[ref], self.now, termed=termed))
+
+    def _count_superseded(self) -> None:
+        """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
+        recovery = self.pool.recovery
+        supersede = recovery._supersede
+
+        def counted(job: str):
+            found = supersede(job)
+            self.superseded += found is not None
+            return found
+
+        recovery._supersede = counted
+
+    def do(self, effects: Effects) -> None:
+        self.sound = False
+        for change in effects.changes:
+            self.told[change.event] += 1
+            self.ever_ready |= change.event == events.WORKER_READY
+            if change.event == events.WORKER_EXITED:
+                self.exits[change.worker] += 1
+        for action in effects.actions:
+            self.act(action)
+
+    def act(self, action: object) -> None:
+        match action:
+            case Spawn(ref=ref):
+                self.spawn(ref)
+            case Terminate(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+                assert ref not in self.termed, "a second SIGTERM ends all calls of a LiveKit worker"
+                self.termed.add(ref)
+                self.is_relieved(ref)
+            case Kill(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+                self.killed.add(ref)
+            case DumpStacks(ref=ref):
+                assert ref in self.alive, "no signal to what is not alive"
+            case GiveUp():
+                assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
+                self.do(self.pool.stop_now(self.now))
+            case Recover(call=call):
+                self.attempts.append(call.job)
+
+    def spawn(self, ref: Ref) -> None:
+        assert ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
+        assert not self.pool.stopping
+        self.generations[ref.slot] = ref.generation
+        if self.refuse:
+            self.refuse -= 1
+            self.dead.append(ref)
+            self.do(self.pool.spawn_failed(ref, "no such file", self.now, 0.9))
+            return
+        self.pids += 1
+        self.alive[ref] = self.pids
+        self.do(self.pool.spawned(ref, self.pids, self.now, (self.pids % 11) / 10))
+
+    def is_relieved(self, ref: Ref) -> None:
+        """By our own choice no slot loses its serving worker: a soft reason waits for a replacement that is ready."""
+        slot = self.pool.slots.get(ref.slot)
+        if self.pool.stopping or slot is None or slot.emptied or slot.surplus or self.pool.workers[ref].leftover:
+            return
+        assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
+
+    def one(self, number: int) -> Ref:
+        return sorted(self.alive)[number % len(self.alive)]
+
+    def end(self, ref: Ref, how: Exit) -> None:
+        del self.alive[ref]
+        self.killed.discard(ref)
+        self.dead.append(ref)
+        self.do(self.pool.exited(ref, how, self.now))
+
+    def leaving(self) -> dict[Ref, Verdict]:
+        """Who serves only until a replacement is ready, and why."""
+        young = {ref: worker for ref, worker in self.pool.workers.items() if worker.phase in YOUNG}
+        return {ref: worker.leaving for ref, worker in young.items() if worker.leaving is not None}
