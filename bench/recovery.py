@@ -59,7 +59,7 @@ async def greeted(daemon: Daemon, caller: Caller, room: str) -> dict:
 
 
 async def one(daemon: Daemon, stack: Local, api: LiveKitApi, room: str, kind: str) -> tuple[float, ...]:
-    """Seconds until the new agent was ACTIVE, until it was heard, and until one more was ACTIVE that was just asked for."""
+    """Seconds until the new agent was ACTIVE, until it was heard, and until one more was ACTIVE on a mere request."""
     await ready(daemon, WORKERS)
     async with calling(stack.server, room) as caller:
         row = await greeted(daemon, caller, room)
