@@ -67,7 +67,7 @@ class Daemon:
 
     def __init__(self, loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> None:
         self._loaded, self._load = loaded, load
-        self._settings, self._environ = loaded.settings, loaded.environ
+        self._settings = loaded.settings
         self._http_is_default = loaded.sources["http.listen"] == "default"
         credentials = Credentials.from_environ(loaded.environ)
         self._server = mode.find_server(loaded.environ)
@@ -122,7 +122,10 @@ class Daemon:
         self._children: set[int] = set()
         children = self._children
         services = LocalServices(
-            self._server if self._mode is Mode.LOCAL_LIVEKIT else None, self._clean(), self._write_local, children
+            self._server if self._mode is Mode.LOCAL_LIVEKIT else None,
+            _for_children(self._loaded.environ),
+            self._write_local,
+            children,
         )
         self._extra: dict[str, str] = {}
         if self._mode.local:
@@ -212,11 +215,8 @@ class Daemon:
         )
 
     def _launch(self, loaded: Loaded) -> Launch:
-        clean = {name: value for name, value in loaded.environ.items() if name not in NOT_FOR_WORKERS}
-        return Launch(mode.worker_command(loaded.settings), {**clean, **self._extra}, str(self._paths.runtime_dir))
-
-    def _clean(self) -> dict[str, str]:
-        return {name: value for name, value in self._environ.items() if name not in NOT_FOR_WORKERS}
+        environ = {**_for_children(loaded.environ), **self._extra}
+        return Launch(mode.worker_command(loaded.settings), environ, str(self._paths.runtime_dir))
 
     async def _serve(self) -> list[Server]:
         pages = Pages(self._status, self._unready)
@@ -393,6 +393,10 @@ def run(loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(daemon.run())
     return OK
+
+
+def _for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in NOT_FOR_WORKERS}
 
 
 def env_stamp(path: Path | None) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ class Sink:
     """A bounded queue of lines and the thread that writes them to a descriptor, or to a file reopened when moved."""
 
     def __init__(self, fd: int | None = 1, path: Path | None = None) -> None:
-        self._fd, self._path = fd, path
+        self._fd = fd
         self._file = _File(path) if path is not None else None
         self._lines: deque[bytes] = deque()
         self._wake = threading.Condition()

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from mindbot_supervisor.core.model import Exit
 from mindbot_worker import wire
 
-from .linux import F_SETPIPE_SZ
-
 OUTPUT_PIPE_BYTES = 256 * 1024
 """Room for a burst of output while the daemon is busy; the kernel's default is a quarter of it."""
 
@@ -62,7 +60,7 @@ def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
         output, stdout = _pipe(ours, theirs)
         held, leash = _pipe(theirs, ours)
         with contextlib.suppress(OSError):  # a limit on pipe memory for this user: the default size does as well
-            fcntl.fcntl(output, F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
         popen = subprocess.Popen(
             command,
             env={**environ, wire.HEARTBEAT_FD: str(heartbeat), wire.LEASH_FD: str(held)},

@@ -96,7 +96,6 @@ class Engine:
         self.gave_up: GiveUp | None = None
         self.ended = asyncio.Event()
         """Set when the pool was told to stop and nothing of it is left, or when it gave up."""
-        self.sampling_cost = 0.0
         self.on_beat: Callable[[Ref, wire.Beat, float], None] = lambda *_: None
         self.on_sample: Callable[[Ref, Sample, float], None] = lambda *_: None
         """For whoever keeps a record of what was heard and seen."""
@@ -116,10 +115,10 @@ class Engine:
         self._tick()
 
     def stop(self) -> None:
-        self._do(self.pool.stop(time.monotonic()))
+        self.carry_out(self.pool.stop(time.monotonic()))
 
     def stop_now(self) -> None:
-        self._do(self.pool.stop_now(time.monotonic()))
+        self.carry_out(self.pool.stop_now(time.monotonic()))
 
     async def close(self) -> None:
         """After `ended`: end the sampler and wait for the last sweeps."""
@@ -147,13 +146,9 @@ class Engine:
         if rescuer is not None:
             rescuer.start()
 
-    def carry_out(self, effects: Effects) -> None:
-        """Do and tell what the pool has decided."""
-        self._do(effects)
-
     def _tick(self) -> None:
         now = time.monotonic()
-        self._do(self.pool.tick(now))
+        self.carry_out(self.pool.tick(now))
         due = self.pool.wake_at()
         wait = self.pool.policy.limits.check_interval
         if due is not None:
@@ -162,7 +157,8 @@ class Engine:
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
-    def _do(self, effects: Effects) -> None:
+    def carry_out(self, effects: Effects) -> None:
+        """Tell and do what the pool has decided."""
         for change in effects.changes:
             self._tell(change)
         for action in effects.actions:
@@ -210,7 +206,7 @@ class Engine:
         if self.rescuer is not None:
             answer = await self.rescuer.recover(action, lambda: self.pool.has_successor(action.call.job))
         self._recoveries.pop(action.call.job, None)
-        self._do(self.pool.answered(action.call.job, answer, time.monotonic()))
+        self.carry_out(self.pool.answered(action.call.job, answer, time.monotonic()))
 
     def _signal(self, ref: Ref, number: int) -> None:
         running, pidfd = self._running.get(ref), self._adopted.get(ref)
@@ -228,9 +224,9 @@ class Engine:
             running = self._started(ref, child.spawn(self.launch.command, self.launch.environ_of(ref)))
         except OSError as exc:
             why = f"cannot start {self.launch.command[0]}: {exc.strerror}"
-            self._do(self.pool.spawn_failed(ref, why, time.monotonic(), roll))
+            self.carry_out(self.pool.spawn_failed(ref, why, time.monotonic(), roll))
             return
-        self._do(self.pool.spawned(ref, running.child.pid, time.monotonic(), roll))
+        self.carry_out(self.pool.spawned(ref, running.child.pid, time.monotonic(), roll))
 
     async def settled(self, within: float) -> None:
         """Return when no sweep or dump is under way, or after so many seconds."""
@@ -277,7 +273,7 @@ class Engine:
             self._family.roots[record.pid] = record.ref
         self._loop.add_reader(pidfd, self._leftover_gone, record.ref)
         if record.ref not in self.pool.workers:
-            self._do(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
+            self.carry_out(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
 
     def _output_of_leftover(self, name: str) -> Output | None:
         """A reader for the lines of an adopted worker."""
@@ -293,7 +289,7 @@ class Engine:
         os.close(pidfd)
         self._sweeping.add(ref)
         self._background(self._sweep(ref, LEFTOVER_GRACE))
-        self._do(self.pool.exited(ref, Exit(), time.monotonic()))
+        self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
 
     async def _dump(self, ref: Ref) -> None:
         tree = await asyncio.to_thread(sweep.members, self._family, self._lock, ref)
@@ -356,12 +352,12 @@ class Engine:
         try:
             beat = wire.decode(line)
         except wire.BadBeat as exc:
-            self._do(self.pool.beat_rejected(ref, str(exc), now))
+            self.carry_out(self.pool.beat_rejected(ref, str(exc), now))
             return
         if beat.source == wire.FROM_LOOP:
             self._family.told[ref] = beat.pids
             self.on_beat(ref, beat, now)
-        self._do(self.pool.beat(ref, beat, now))
+        self.carry_out(self.pool.beat(ref, beat, now))
 
     def _exited(self, ref: Ref) -> None:
         running = self._running.get(ref)
@@ -381,7 +377,7 @@ class Engine:
         worker = self.pool.workers.get(ref)
         asked = worker is not None and worker.termed and ended.code == 0
         self._background(self._sweep(ref, LEFTOVER_GRACE if asked else 0.0))
-        self._do(self.pool.exited(ref, ended, time.monotonic()))
+        self.carry_out(self.pool.exited(ref, ended, time.monotonic()))
 
     def _with_cause(self, ref: Ref, pid: int, ended: Exit) -> Exit:
         """The exit, and for a SIGKILL that we did not send what the kernel says of it."""
@@ -422,7 +418,6 @@ class Engine:
 
     def _looked(self, look: Look) -> None:
         now = time.monotonic()
-        self.sampling_cost = look.cost
         self._oom.looked({ref: reading for ref, reading in look.kills.items() if ref in self._running})
         self.pool.host(look.host, now)
         for ref, sample in look.samples.items():

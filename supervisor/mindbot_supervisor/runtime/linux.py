@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-F_SETPIPE_SZ = 1031
 
 
 def become_subreaper() -> None:

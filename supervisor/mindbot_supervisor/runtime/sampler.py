@@ -30,8 +30,6 @@ class Look:
 
     samples: dict[Ref, Sample]
     table: Mapping[int, Proc]
-    cost: float
-    """Seconds of CPU that the round took."""
     kills: Mapping[Ref, Reading]
     """Each worker's counters of OOM kills."""
     host: Host
@@ -76,7 +74,6 @@ class Sampler:
 
     def look(self, now: float) -> Look:
         """One round over all workers."""
-        began = time.thread_time()
         table = proctable.read_all()
         with self.lock:
             trees = self.family.sort(table)
@@ -85,7 +82,7 @@ class Sampler:
         self._known = {ref: known for ref, known in self._known.items() if ref in trees}
         kills, host = oom.read(self.cgroups, roots, now, self._readings), pressure.look()
         self._readings = {ref: reading for ref, reading in (self._readings | kills).items() if ref in trees}
-        return Look(samples, table, time.thread_time() - began, kills, host)
+        return Look(samples, table, kills, host)
 
     def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
         known = self._known.get(ref)
