@@ -1,68 +1,84 @@
-"""What the daemon itself costs, CPU and memory, with more and more workers that beat once a second.
+"""(e) What the supervisor itself costs: `python bench/daemon_cost.py [--rounds 3] [--workers 4,100,1000]`.
 
-    python bench/daemon_cost.py [--seconds 30] [N …]        default: 4 100 1000
-
-Prints a Markdown table. CPU is user and system time of the daemon in percent of one core, over a quiet stretch after
-all workers are ready.
+CPU and memory of the supervisor and its helpers, without the workers, each watching the memory of its workers: we as
+always, with a heartbeat of each worker every second besides; supervisord by superlance's memmon on TICK_60, circus by
+its resource_watcher at its default of once a minute. A round is one minute, so that it holds one look of each.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from contest import command, processes, programs
+from contest.circus import Circus
+from contest.contestants import Contestant
+from contest.ours import Ours
+from contest.programs import Program
+from contest.report import CIRCUS, OURS, SUPERVISORD, Report
+from contest.supervisord import Supervisord
 
-from functional.daemon import Daemon
-
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def pss_mb(pid: int) -> float:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    match = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
-    return int(match.group(1)) / 1024 if match else 0.0
+LIMIT_MB = 300
+SETTLE = 10.0
+MAKERS: dict[str, tuple[str, Callable[[Program, int], Contestant]]] = {
+    OURS: (Ours.label, lambda program, count: Ours(program, count, POOL__MAX_STARTING=8)),
+    SUPERVISORD: (
+        f"{Supervisord.label} + superlance memmon",
+        lambda program, count: Supervisord(program, count, limit_mb=LIMIT_MB),
+    ),
+    CIRCUS: (f"{Circus.label} + resource_watcher", lambda program, count: Circus(program, count, limit_mb=LIMIT_MB)),
+}
 
 
-def measure(workers: int, seconds: float) -> tuple[float, float, float]:
-    """CPU percent, PSS in MiB, and seconds until all were ready."""
-    beater = f"{sys.executable} -S -E {Path(__file__).with_name('beater.py')}"
-    environ = {"MINDBOT_WORKER__HEARTBEAT": "required", "MINDBOT_POOL__MAX_STARTING": "8"}
+def measure(options: argparse.Namespace) -> Report:
+    sizes = [int(size) for size in options.workers.split(",")]
+    columns = [f"{what} with {size} workers" for what in ("CPU", "PSS") for size in sizes]
+    title = "(e) what the supervisor itself costs, memory monitoring on, trivial C program"
+    headline = {column: f"(e) the supervisor's own {column}" for column in columns}
+    report = Report("daemon_cost", title, "% of a core or MiB", columns, base=OURS, headline=headline)
+    for number, size in enumerate(sizes):
+        for key, (label, make) in MAKERS.items():
+            if command.wanted(options, key):
+                for percent, pss in minutes(make, size, options):
+                    report.add(key, label, percent, number)
+                    report.add(key, label, pss, number + len(sizes))
+                    command.say(f"(e) {label}, {size} workers: {percent:.2f} %, {pss:.0f} MiB")
+    report.notes += [
+        f"A sample is {options.seconds:g} s. Helper processes count, memmon's ps too; workers do not.",
+        "Our workers send a heartbeat a second and are sampled every second; max_starting = 8 to fill the pool sooner.",
+    ]
+    return report
+
+
+def minutes(
+    make: Callable[[Program, int], Contestant], size: int, options: argparse.Namespace
+) -> list[tuple[float, float]]:
+    """CPU in percent of a core, and PSS in MiB, for each round."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        with Daemon(Path(folder), "--workers", str(workers), "--command", beater, environ=environ) as daemon:
-            daemon.until(lambda: len(daemon.events("worker.ready")) >= workers, timeout=60 + workers)
-            took = time.monotonic() - began
-            time.sleep(5)
-            before, at = cpu_seconds(daemon.process.pid), time.monotonic()
-            time.sleep(seconds)
-            percent = (cpu_seconds(daemon.process.pid) - before) / (time.monotonic() - at) * 100
-            pss = pss_mb(daemon.process.pid)
-            daemon.client("stop", "--now", timeout=120)
-            daemon.end(120)
-    return percent, pss, took
+        starts = Path(folder) / "starts"
+        with make(programs.worker(starts), size) as contestant:
+            processes.until(lambda: starts.exists() and lines(starts) >= size, 60 + size, f"{size} workers", 0.5)
+            time.sleep(SETTLE)
+            return [one(contestant, options.seconds) for _ in range(options.rounds)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("workers", nargs="*", type=int, default=[4, 100, 1000])
-    options = parser.parse_args()
-    print("| workers | CPU of the daemon, % of a core | PSS, MB | all ready after, s |\n|---|---|---|---|", flush=True)
-    for workers in options.workers:
-        percent, pss, took = measure(workers, options.seconds)
-        print(f"| {workers} | {percent:.2f} | {pss:.0f} | {took:.1f} |", flush=True)
+def one(contestant: Contestant, seconds: float) -> tuple[float, float]:
+    keepers = contestant.keepers()
+    before, at = processes.cpu_seconds(keepers, children=True), time.monotonic()
+    time.sleep(seconds)
+    used = processes.cpu_seconds(keepers, children=True) - before
+    return used / (time.monotonic() - at) * 100, processes.pss_mb(contestant.keepers())
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
 
 
 if __name__ == "__main__":
-    main()
+    made = command.parser(__doc__, rounds=3)
+    made.add_argument("--workers", default="4,100,1000", help="how many, with commas (%(default)s)")
+    made.add_argument("--seconds", type=float, default=60.0, help="of one round (%(default)s)")
+    command.main(measure, made.parse_args())

@@ -12,6 +12,8 @@ from mindbot_config.fields import split_url
 
 LIVEKIT_NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 NAMES = (*LIVEKIT_NAMES, "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
+WEBHOOK_SECRET = "MINDBOT_WEBHOOK_SECRET"  # noqa: S105
+"""What notices are signed with; the daemon's own, no worker gets it."""
 SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
 
 _SECRET = re.compile(

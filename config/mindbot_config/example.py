@@ -52,6 +52,8 @@ _ENV_DOCS = {
 }
 
 _ENV_TAIL = """\
+MINDBOT_WEBHOOK_SECRET=... signs the notices of [notify]; no worker gets it.
+
 Any setting may stand here too, as MINDBOT_ and its name in capitals, a section and its key joined by two
 underscores; lists are JSON. For example:"""
 

@@ -75,6 +75,11 @@ class Limits(Section):
     """A worker that has started so many jobs is replaced; 0 is off."""
     register_timeout: float = Field(default=90.0, gt=0)
     """A worker that is not registered for so many seconds, while LiveKit answers its siblings, is replaced."""
+    max_disconnects: int = Field(default=3, ge=1)
+    """A call that loses its connection to the room so many times within `disconnect_window` counts as an error, kind
+    "disconnects", and is reported with its probable causes."""
+    disconnect_window: float = Field(default=300.0, gt=0)
+    """Seconds for which a lost connection counts."""
 
 
 class Restart(Section):
@@ -104,6 +109,10 @@ class Pool(Section):
     """MODULE:ATTR of the `livekit.agents.AgentServer` that every worker runs. Default: MindBot."""
     command: str = ""
     """Run this program in each slot instead of an agent (split as a shell would, but run without one)."""
+    launcher: Literal["template", "exec"] = "template"
+    """How workers of an agent are started. "template": one process imports the agent once and every worker is forked
+    from it, in a fraction of the time and memory. "exec": each worker is a Python of its own. An agent whose import
+    starts threads or an event loop cannot be forked and is started by exec; the log says so."""
     agent_name: str = ""
     """Name under which the agents register for explicit dispatch; empty: LiveKit dispatches them to every room."""
     max_calls: int = Field(default=10, ge=1)

@@ -47,6 +47,7 @@ Event = Literal[
     "beat.rejected",
     "config.rejected",
     "env.changed",
+    "agent.error",
 ]
 """The lifecycle events of the public contract."""
 
@@ -78,7 +79,11 @@ class Http(Section):
 
 
 class Notify(Section):
-    """Notices to people: a POST with the event as JSON."""
+    """Notices to people: a POST with the event as JSON, retried, and never twice within a minute for the same reason.
+
+    With MINDBOT_WEBHOOK_SECRET in the environment they are signed: X-Mindbot-Signature is "sha256=" and the HMAC of the
+    body, X-Mindbot-Timestamp the body's `sent`.
+    """
 
     webhook_url: OptionalUrl = Field(default="", repr=False)
     """Where notices are sent; empty: nowhere. It often holds a token, so it is never logged beyond its host."""
@@ -92,5 +97,6 @@ class Notify(Section):
         "call.lost",
         "call.quarantined",
         "config.rejected",
+        "agent.error",
     )
     """The events that are sent. Default: what somebody may have to act on."""

@@ -10,6 +10,7 @@ from mindbot_config.combinations import ClashError, clashes
 from mindbot_config.fields import OptionalPath
 from mindbot_config.limits import Limits, Pool, Restart, Section
 from mindbot_config.services import Http, Log, Notify
+from mindbot_config.usage import Usage
 from mindbot_config.voice import Voice
 from mindbot_config.workers import Env, Recovery, Worker
 
@@ -32,6 +33,7 @@ class Settings(Section):
     restart: Restart = Restart()
     recovery: Recovery = Recovery()
     voice: Voice = Voice()
+    usage: Usage = Usage()
     log: Log = Log()
     http: Http = Http()
     notify: Notify = Notify()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mindbot_config import explain, files, keys
-from mindbot_config.credentials import NAMES, secret_values
+from mindbot_config.credentials import NAMES, WEBHOOK_SECRET, secret_values
 from mindbot_config.errors import ConfigError
 from mindbot_config.layers import Given, Layer, from_flags, from_table, from_variables
 from mindbot_config.settings import Settings
@@ -80,7 +80,8 @@ def _env_file(*layers: Layer) -> Path | None:
 def _merge(environ: Mapping[str, str], added: Mapping[str, str], label: str) -> tuple[dict[str, str], dict[str, str]]:
     """The environment with what the env file adds and systemd's credentials; and where each credential is from."""
     merged = {**environ, **added}
-    filled = {n: value for n, value in files.read_credentials(environ, NAMES).items() if not merged.get(n)}
+    found = files.read_credentials(environ, (*NAMES, WEBHOOK_SECRET))
+    filled = {name: value for name, value in found.items() if not merged.get(name)}
     merged |= filled
     sources = {}
     for name in NAMES:

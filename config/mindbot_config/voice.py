@@ -25,6 +25,33 @@ class Voice(Section):
     """Deepgram writes numbers, dates and the like as a reader expects them."""
     punctuate: bool = True
     """Deepgram sets punctuation marks; the turn detector works better with them."""
+    interim_results: bool = True
+    """Deepgram tells what it has understood so far while the caller still speaks: LiveKit prepares its answer with it,
+    notices interruptions sooner, and the log has it at DEBUG."""
+    endpointing_ms: int = Field(default=25, ge=0, le=5000)
+    """Milliseconds of silence after which Deepgram finishes a transcript (the plugin's default; 0: it does not). More
+    keeps sentences together, and delays the answer where `turn_detection` is "stt"."""
+    filler_words: bool = True
+    """Deepgram writes "uh" and "um" too; the turn detector hears from them that the caller goes on."""
+    numerals: bool = False
+    """Deepgram writes numbers in digits: "fifteen" becomes "15". `smart_format` does so too in most languages."""
+    profanity_filter: bool = False
+    """Deepgram replaces bad words by asterisks."""
+    keyterms: tuple[str, ...] = ()
+    """Names and terms that Deepgram should know: products, places, people. Only its nova-3 models take them; others are
+    not told."""
+    redact: tuple[Literal["pci", "pii", "phi", "numbers"], ...] = ()
+    """What Deepgram leaves out of its transcripts, so that neither the model nor the log gets it: "pci" card data, "pii"
+    what identifies a person, "phi" what tells of health (these three in English only), "numbers" any number of three
+    or more digits."""
+    mip_opt_out: bool = False
+    """Deepgram does not use the sound of your calls to improve its models; other rates may apply then."""
+    stt_sample_rate: Literal[8000, 16000, 24000, 48000] = 16000
+    """Samples a second that Deepgram gets (the plugin's default). 8000 is enough for calls from the telephone network,
+    and half the bandwidth; more than 16000 adds hardly anything to speech."""
+    deaf_after: float = Field(default=10, ge=0, le=300)
+    """Seconds of the caller's speech without a transcript, after which Deepgram is connected anew; after as many more
+    it counts as failed. 0: never."""
     llm_model: str = Field(default="gpt-4.1", min_length=1)
     """OpenAI model that answers (the plugin's default). A smaller one is cheaper, and sooner to begin its answer."""
     tts_model: str = Field(default="gpt-4o-mini-tts", min_length=1)
@@ -36,10 +63,22 @@ class Voice(Section):
     min_silence_duration: float = Field(default=0.55, gt=0, le=10)
     """Seconds of silence that end the caller's speech (Silero's default). Lower answers sooner, and interrupts
     callers who pause. LiveKit's turn detector needs at least 0.25."""
+    prefix_padding_duration: float = Field(default=0.5, ge=0, le=5)
+    """Seconds before the detected beginning of speech that belong to it (Silero's default). Deepgram hears everything;
+    this is for a speech recognition that gets whole utterances."""
+    activation_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """How sure the detector must be that a frame is speech (Silero's default). Raise it where noise counts as speech,
+    lower it where soft voices go unnoticed."""
+    vad_sample_rate: Literal[8000, 16000] = 16000
+    """Samples a second that the detector looks at (Silero's default). 8000 is all that calls from the telephone network
+    have."""
     turn_detection: Literal["model", "vad", "stt", "manual"] = "model"
     """What decides that the caller is done. "model": LiveKit's default turn detector, which runs locally in the job
     and needs no account; it takes about 240 MiB, shared by all workers. "vad": silence alone (any
     `min_silence_duration`). "stt": Deepgram's end of speech. "manual": nothing; your own client ends the turns."""
+    frame_ms: int = Field(default=50, ge=10, le=200)
+    """Milliseconds of the caller's sound that are handled at a time (LiveKit's default; the guide's AUDIO_BUFFER_SIZE of
+    1024 samples is 43). More takes less CPU and hears the caller that much later; docs/performance.md has a table."""
     greeting: str = "Hello, this is MindBot. How can I help you?"
     """What the agent says first; empty: it waits for the caller."""
     instructions: str = (
@@ -51,8 +90,31 @@ class Voice(Section):
     openai_concurrency: int = Field(default=5, ge=1, le=1000)
     """Requests to OpenAI at one time, of all calls of this daemon together (the guide's 5); further ones wait their
     turn. Raise it with the number of calls, lower it when OpenAI answers 429."""
+    deepgram_concurrency: int = Field(default=50, ge=1, le=1000)
+    """Connections to Deepgram at one time, of all calls of this daemon together: a call holds one from its beginning
+    to its end. Set it to what your plan allows: further calls wait for one instead of being refused."""
+    stt_fallbacks: tuple[str, ...] = ("nova-2",)
+    """Deepgram models that step in, in this order, while `stt_model` fails."""
+    llm_fallbacks: tuple[str, ...] = ()
+    """OpenAI models that step in, in this order, while `llm_model` fails. OpenAI limits each model by itself: another
+    one still answers. While one stands in, the first is tried again at each turn, which costs its tokens."""
+    tts_fallbacks: tuple[str, ...] = ()
+    """OpenAI models that step in, in this order, while `tts_model` fails. While one stands in, the first is tried again
+    with each sentence, which costs its characters."""
     connect_retries: int = Field(default=3, ge=0, le=20)
-    """How often a job tries to connect to its room again, after 1, 2, 4 … seconds (the guide's 3)."""
+    """How often a job tries to connect to its room again, after 1, 2, 4 … seconds, give or take a quarter (the guide's
+    3)."""
+    excuse: str = "Sorry, something went wrong just now. Could you say that again?"
+    """What the agent says when a reply failed; empty: nothing, and the caller waits in vain."""
+    failed_replies: int = Field(default=3, ge=1, le=20)
+    """When so many replies in a row have failed, the call ends as `on_failure` says."""
+    apology: str = "I am sorry, I have a technical problem and cannot go on. Please call again later."
+    """What the agent says before it ends a call that cannot go on, where its voice still works; empty: nothing. This
+    key and the next also hold for agents of your own that use `robust_entrypoint`."""
+    on_failure: Literal["close", "leave", "handover"] = "close"
+    """What becomes of a call that cannot go on. "close": the room is deleted, so that the caller's line ends. "leave":
+    the agent leaves, and the room stays for whoever else is in it. "handover": a new agent is sent into the room, once,
+    and goes on with the call; where `recovery` is off, or the new agent fails too, the room is closed."""
     openai_base_url: OptionalUrl = Field(default="", repr=False)
     """Base URL of an OpenAI-compatible service, with its /v1; empty: OpenAI's own."""
     deepgram_base_url: OptionalUrl = Field(default="", repr=False)

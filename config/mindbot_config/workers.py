@@ -51,3 +51,6 @@ class Worker(Section):
     memory_interval: float = Field(default=60.0, ge=0)
     """Seconds between two log lines about the memory of each worker's own process; 0 is none. With the environment
     variable PYTHONTRACEMALLOC=1 they name the lines of code whose memory has grown most."""
+    monitor_performance: bool = True
+    """Measure the functions under `monitor_performance` (MindBot's own steps, and those of your agent): a line about
+    them at the end of each call, and a warning where one is slow. false: they are left as they are."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
 from .core.snapshot import VERSION, Snapshot
 from .errors import Refused
+from .runtime.rescue import Known
 
 VARIABLE = "MINDBOT_HANDOVER_FD"
 SIZE_MAX = 64 * 1024 * 1024
@@ -41,6 +42,29 @@ class ChildState:
 
 
 @dataclass(frozen=True, slots=True)
+class JobserverState:
+    """A server of job processes: its pid, its template's, and the workers that use it (slot, generation)."""
+
+    pid: int
+    template: int
+    users: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateState:
+    """The template's descriptors, and the digest of what its workers are started with."""
+
+    pid: int
+    pidfd: int
+    socket: int
+    output: int
+    digest: str
+
+    def fds(self) -> tuple[int, ...]:
+        return self.pidfd, self.socket, self.output
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Everything that goes from one daemon to the next."""
 
@@ -51,14 +75,27 @@ class State:
     http: int | None
     started: float
     """When the daemon began, on the monotonic clock."""
+    template: TemplateState | None = None
+    jobservers: list[JobserverState] = field(default_factory=list)
+    rescue: Known = field(default_factory=Known)
+    flights: list[str] = field(default_factory=list)
+    """The last minute of the living workers, as the flight recorder keeps it."""
     version: int = VERSION
 
     def fds(self) -> list[int]:
         own = [self.lock, self.control, *([self.http] if self.http is not None else [])]
+        own += self.template.fds() if self.template is not None else ()
         return own + [fd for child in self.children for fd in child.fds()]
 
 
-_ADAPTER = TypeAdapter(State)
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    """What every version can read of any other's state."""
+
+    version: int
+
+
+_ADAPTER, _VERSIONED = TypeAdapter(State), TypeAdapter(_Versioned)
 
 
 def write(state: State) -> int:
@@ -75,12 +112,12 @@ def read(fd: int) -> State:
     """The state in a file. Raises Refused for one of another version, or none at all."""
     data = os.pread(fd, SIZE_MAX, 0)
     try:
-        state = _ADAPTER.validate_json(data)
+        version = _VERSIONED.validate_json(data).version
+        if version != VERSION:
+            raise Refused(f"the state handed over is of version {version}; this program reads version {VERSION}")
+        return _ADAPTER.validate_json(data)
     except ValidationError as exc:
         raise Refused(f"the state handed over does not fit this version: {exc.error_count()} problems") from exc
-    if state.version != VERSION or state.pool.version != VERSION:
-        raise Refused(f"the state handed over is of version {state.version}; this is version {VERSION}")
-    return state
 
 
 def receive(environ: MutableMapping[str, str]) -> State | None:

@@ -86,6 +86,11 @@ def worker_command(settings: Settings) -> Sequence[str]:
     return [sys.executable, "-m", "mindbot_worker", "--agent", settings.pool.agent]
 
 
+def template_agent(settings: Settings) -> str:
+    """The agent that a template imports for all workers; empty where each worker is a program of its own."""
+    return settings.pool.agent if settings.pool.launcher == "template" and not settings.pool.command else ""
+
+
 def worker_overrides(mode: Mode, settings: Settings) -> dict[str, str]:
     """Settings that the embedded default brings along, where the operator has not chosen."""
     if mode is not Mode.LOCAL_SYNTHETIC:

@@ -23,6 +23,8 @@ class Operations:
     stop_pool: Callable[[bool], None]
     reload_settings: Callable[[], Json]
     upgrade_daemon: Callable[[], Awaitable[None]]
+    check_code: Callable[[], None]
+    """New workers are wanted: they must not run code that has changed on disk since."""
 
     def commands(self) -> dict[str, Callable[[Mapping[str, object]], Awaitable[Json]]]:
         return {
@@ -42,6 +44,7 @@ class Operations:
 
     async def restart(self, fields: Mapping[str, object]) -> Json:
         slots = self._slots(fields)
+        self.check_code()
         self.do(self.pool.restart(slots, time.monotonic(), hurry=bool(fields.get("now"))))
         return {"restarting": slots}
 

@@ -9,14 +9,16 @@ from mindbot_config.keys import values
 from mindbot_config.sources import Loaded
 
 from .core.model import Reason
-from .runtime.engine import Launch
+from .runtime.launcher import Launch
 
 FIXED = frozenset({"socket", "runtime_dir", "state_dir", "http.listen", "log.file", "log.format", "pool.command"})
 """Settings that only a restart of the daemon changes."""
-SUPERVISORS_OWN = ("MINDBOT_LIMITS__", "MINDBOT_RESTART__", "MINDBOT_RECOVERY__", "MINDBOT_HTTP__", "MINDBOT_NOTIFY__")
+SUPERVISORS_OWN = tuple(
+    f"MINDBOT_{section}__" for section in ("LIMITS", "RESTART", "RECOVERY", "USAGE", "HTTP", "NOTIFY")
+)
 SUPERVISORS_KEYS = frozenset({"MINDBOT_POOL__WORKERS", "MINDBOT_POOL__START_TIMEOUT", "MINDBOT_ENV__WATCH"})
 """Variables that a worker does not look at: a change of theirs needs no new worker."""
-WORKERS_TOO = frozenset({"MINDBOT_LIMITS__BEAT_INTERVAL"})
+WORKERS_TOO = frozenset(f"MINDBOT_LIMITS__{name}" for name in ("BEAT_INTERVAL", "MAX_DISCONNECTS", "DISCONNECT_WINDOW"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, MutableSet
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from .core.snapshot import put
 from .errors import Refused
 from .runtime.child import Child
 from .runtime.engine import Engine
+from .runtime.rescue import Known
 
 PROBE_TIMEOUT = 60.0
 """Seconds for the new version to show that it can start."""
@@ -41,6 +43,7 @@ class Upgrader:
     signals: Collection[signal.Signals]
     impossible: str = ""
     _under_way: bool = False
+    _background: asyncio.Future[None] | None = None
 
     async def upgrade(self) -> None:
         """Become the installed version, a moment later. Refused, and nothing has changed, if that cannot start."""
@@ -56,8 +59,12 @@ class Upgrader:
             raise
         asyncio.get_running_loop().call_later(ANSWER_FIRST, lambda: asyncio.ensure_future(self._become()))
 
-    async def upgrade_by_signal(self) -> None:
-        with contextlib.suppress(Refused):  # it is in the log
+    def upgrade_in_background(self) -> None:
+        """Where nobody waits for the answer; a refusal is in the log."""
+        self._background = asyncio.ensure_future(self._upgrade_or_say())
+
+    async def _upgrade_or_say(self) -> None:
+        with contextlib.suppress(Refused):
             await self.upgrade()
 
     async def _become(self) -> None:
@@ -87,12 +94,45 @@ def children_of(engine: Engine) -> list[handover.ChildState]:
     ]
 
 
+def template_of(engine: Engine) -> handover.TemplateState | None:
+    """The template that forks workers now, if there is one; one that is still being built is left behind."""
+    template = engine.launcher.template
+    if template is None or template.socket is None:
+        return None
+    digest = engine.launch.digest()
+    return handover.TemplateState(template.pid, template.pidfd, template.socket.fileno(), template.output, digest)
+
+
+def jobservers_of(engine: Engine) -> list[handover.JobserverState]:
+    return [
+        handover.JobserverState(pid, template, [(ref.slot, ref.generation) for ref in users])
+        for pid, template, users in engine.launcher.jobservers.known()
+    ]
+
+
+def rescue_of(engine: Engine) -> Known:
+    """What recoveries have learned from LiveKit."""
+    return engine.rescuer.known() if engine.rescuer is not None else Known()
+
+
+def resume_template(engine: Engine, state: handover.State) -> None:
+    """Fork from the template of the version before, unless the code has changed since."""
+    launcher, found = engine.launcher, state.template
+    for each in state.jobservers:
+        launcher.jobservers.watch(each.pid, each.template, [Ref(*user) for user in each.users])
+    if found is not None:
+        launcher.resume(found.pid, found.pidfd, found.socket, found.output, fits=found.digest == engine.launch.digest())
+
+
 def resume(engine: Engine, state: handover.State) -> None:
     """Go on where the version before was."""
-    put(engine.pool, state.pool)
+    if engine.rescuer is not None:
+        engine.rescuer.remember(state.rescue)
+    put(engine.pool, state.pool, time.monotonic())
     for each in state.children:
         child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
         engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
+    resume_template(engine, state)
 
 
 async def probe(state: handover.State, children: MutableSet[int]) -> None:

@@ -112,7 +112,7 @@ TABLE: dict[str, tuple[str, tuple[End | str | None, ...]]] = {
     "blocked at boot": ("mute", ("-", "-", "-", "-", killed("start", " mute"))),
     "dies at boot": ("dies_at_boot", ("-", "-", "-", "-", PARKED)),
     "fd leak": ("fd_leak", (crashed(1),) * 5),
-    "leak 20 MB/s": ("leak", (killed("memory"),) * 5),
+    "leak 20 MB/s": ("leak", (killed("memory", " leak"),) * 5),
     "100 % CPU": ("busy", (drained("cpu"), KEPT, KEPT, LEFT, "-")),
     "stdout flood": ("flood", (KEPT, KEPT, KEPT, LEFT, KEPT)),
     "error burst": ("errors", (drained("errors"),) * 3 + (LEFT, "-")),

@@ -118,6 +118,23 @@ def test_hold_and_release(tmp_path):
         assert daemon.terminate() == 0
 
 
+def test_a_second_sigterm_cuts_the_calls_and_says_so_in_one_line(tmp_path):
+    with Daemon(tmp_path, "--workers", "2", *stub("--calls", "1"), environ=SLOW_CHECKS) as daemon:
+        daemon.ready(2)
+        daemon.until(lambda: daemon.status()["calls"]["active"] == 2)
+        daemon.process.send_signal(signal.SIGTERM)
+        first = daemon.wait("supervisor.stopping")
+        assert (first["now"], first["calls"], first["level"]) == (False, 2, "info")
+        assert "detail" not in first
+        assert daemon.terminate() == 0
+        second = daemon.wait("supervisor.stopping", now=True)
+        assert (second["calls"], second["reason"], second["level"]) == (2, "SIGTERM", "warning")
+        assert second["detail"] == "live calls are cut: no worker here stays to take them"
+        lost = daemon.events("call.lost")
+        assert sorted(each["room"] for each in lost) == ["0.1-r0", "1.1-r0"]
+        assert not daemon.left_behind()
+
+
 def test_an_unknown_worker_is_refused_with_the_names_of_those_that_exist(tmp_path):
     with Daemon(tmp_path, "--workers", "1", *stub(), environ=SLOW_CHECKS) as daemon:
         daemon.ready(1)

@@ -52,6 +52,26 @@ async def test_the_old_agent_is_taken_out_and_a_new_one_dispatched_as_it_was(tmp
         assert made["attributes"] == {"theirs": "1", wire.JOURNAL: journal, wire.RECOVERS: JOB}
 
 
+async def test_what_an_attempt_has_learned_goes_over_to_the_next_daemon(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        twirp.joins_after = None
+        interrupted = asyncio.create_task(rescuer.recover(recover()))
+        await eventually(lambda: "CreateDispatch" in twirp.asked)
+        known = rescuer.known()
+        interrupted.cancel()
+        await asyncio.gather(interrupted, return_exceptions=True)
+        twirp.dispatches[ROOM].clear()
+        twirp.joins_after = 0.05
+        other = Rescuer(LiveKitApi(twirp.url, KEY, SECRET, 0.5), tmp_path, "")
+        other.remember(known)
+        try:
+            assert isinstance(await other.recover(recover()), Recovered)
+        finally:
+            await other.close()
+        (made,) = twirp.dispatches[ROOM]
+        assert (made["agent_name"], made["metadata"]) == ("bot", '{"of": "the user"}')
+
+
 async def test_nothing_is_dispatched_to_a_room_without_a_caller(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         twirp.hang_up(ROOM)

@@ -1,5 +1,6 @@
 """Upgrade in place: the daemon becomes its installed version, and neither workers nor calls notice."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from functional.daemon import Daemon, stub
+from functional.twirp import KEY, SECRET, serving
 from mindbot_supervisor import handover
 from mindbot_supervisor.core.snapshot import VERSION
 from mindbot_supervisor.errors import Refused
 
 WORKER = {"MINDBOT_WORKER__HEARTBEAT": "required"}
+BEGUN_ANEW = "begun anew by the upgraded supervisor"
 
 
 def descriptors(daemon: Daemon) -> int:
@@ -49,6 +52,44 @@ def test_ten_upgrades_keep_pid_workers_calls_and_descriptors(tmp_path):
         assert not daemon.stray
 
 
+async def test_a_recovery_that_is_open_is_carried_on_by_the_new_version(tmp_path):
+    """Nobody takes the dispatch before the upgrade, and somebody does after it."""
+    async with serving() as twirp:
+        twirp.call("0.1-r0", "0.1-j0", metadata="theirs")
+        twirp.free_from = 10**6
+        livekit = {"LIVEKIT_URL": twirp.url, "LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
+        environ = {**WORKER, **livekit, "MINDBOT_RECOVERY__DEADLINE": "60"}
+        with Daemon(tmp_path, "--workers", "2", *stub("call", "segv@0.1"), environ=environ) as daemon:
+            await asyncio.to_thread(daemon.wait, "call.recovering", room="0.1-r0")
+            done = await asyncio.to_thread(daemon.client, "upgrade", timeout=60)
+            assert done.returncode == 0, done.stderr
+            await asyncio.to_thread(daemon.wait, "supervisor.upgraded")
+            again = await asyncio.to_thread(daemon.wait, "call.recovering", detail=BEGUN_ANEW)
+            assert (again["room"], again["attempt"]) == ("0.1-r0", 1)
+            twirp.free_from = 0
+            recovered = await asyncio.to_thread(daemon.wait, "call.recovered", room="0.1-r0")
+            assert recovered["identity"] in twirp.agents("0.1-r0")
+            assert [each["metadata"] for each in twirp.dispatches["0.1-r0"]] == ["theirs"]
+            calls = (await asyncio.to_thread(daemon.status))["calls"]
+            assert (calls["recovered"], calls["lost"]) == (1, 0)
+
+
+def test_the_last_minute_of_a_worker_is_remembered_across_an_upgrade(tmp_path):
+    with Daemon(tmp_path, "--workers", "1", *stub("print_json"), environ=WORKER) as daemon:
+        daemon.ready(1)
+        daemon.wait(text="stray text, no JSON")
+        assert daemon.client("upgrade", timeout=60).returncode == 0
+        daemon.wait("supervisor.upgraded")
+        os.kill(daemon.worker("0.1")["pid"], signal.SIGKILL)
+        daemon.wait("worker.ready", worker="0.2")
+        daemon.until(lambda: (daemon.state_dir / "flight" / "flight.jsonl").exists())
+        (line,) = (daemon.state_dir / "flight" / "flight.jsonl").read_text().splitlines()
+        entry = json.loads(line)
+        assert [change["event"] for change in entry["changes"]] == ["worker.spawned", "worker.ready", "worker.exited"]
+        assert any("stray text" in text for text in entry["log"])
+        assert daemon.terminate() == 0
+
+
 def test_a_version_that_cannot_start_is_refused_and_the_pool_is_untouched(tmp_path):
     settings = tmp_path / "mindbot.toml"
     settings.write_text("")
@@ -67,10 +108,18 @@ def test_a_version_that_cannot_start_is_refused_and_the_pool_is_untouched(tmp_pa
         assert daemon.terminate() == 0
 
 
-@pytest.mark.parametrize("text", ["{}", "not json", json.dumps({"version": VERSION + 1, "pool": {}})])
-def test_a_state_of_another_shape_or_version_is_refused(text):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{}", "does not fit this version"),
+        ("not json", "does not fit this version"),
+        (json.dumps({"version": VERSION}), "does not fit this version"),
+        (json.dumps({"version": VERSION + 1, "pool": {}}), f"is of version {VERSION + 1}; this program reads"),
+    ],
+)
+def test_a_state_of_another_shape_or_version_is_refused(text, why):
     fd = os.memfd_create("test")
     os.write(fd, text.encode())
-    with pytest.raises(Refused, match="handed over"):
+    with pytest.raises(Refused, match=why):
         handover.read(fd)
     os.close(fd)

@@ -54,7 +54,10 @@ class Caller:
 
     async def say(self, text: str) -> float:
         """Speaks a phrase of the phrase book in real time; returns the moment it ended."""
-        samples = self._phrases[text]
+        return await self.play(self._phrases[text])
+
+    async def play(self, samples: np.ndarray[Any, np.dtype[np.int16]]) -> float:
+        """Any sound at RATE; returns the moment it ended."""
         for start in range(0, len(samples), _FRAME):
             frame = samples[start : start + _FRAME]
             self._mouth.put_nowait(np.pad(frame, (0, _FRAME - len(frame))).tobytes())

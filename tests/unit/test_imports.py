@@ -22,6 +22,10 @@ IMPURE = {
 }
 
 
+WIRES = {"wire", "wire_template"}
+"""The protocols between supervisor and worker, all that both sides share."""
+
+
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, relative ones resolved."""
     package = list(
@@ -60,8 +64,8 @@ def test_the_supervisor_imports_of_the_worker_only_the_wire_and_never_livekit(pa
     if "mindbot_worker" in names:
         tree = ast.parse(path.read_text())
         froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "mindbot_worker"]
-        assert all(alias.name == "wire" for node in froms for alias in node.names)
-    assert starts(names, "mindbot_worker") <= {"mindbot_worker", "mindbot_worker.wire"}
+        assert all(alias.name in WIRES for node in froms for alias in node.names)
+    assert starts(names, "mindbot_worker") <= {"mindbot_worker", *(f"mindbot_worker.{wire}" for wire in WIRES)}
 
 
 @pytest.mark.parametrize("path", files(SUPERVISOR / "core"), ids=ident)

@@ -10,7 +10,11 @@ Where to look, in the order in which things happen:
     pulse, vitals          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
     output/                the log, print(), and readers that do not read
     jobs/                  the same calls from inside their job processes
+    performance, timings   for agents: how long a function takes, with its percentiles
     journal                what was said so far, kept while the call lives; recovered: for the agent that continues it
+    providers/             for agents, too: the way to OpenAI and Deepgram, shared fairly by all calls; usage: the count
+    hearing/               for agents: whether the caller can be understood, and is
+    robust/                for agents: getting into the room, and a decent end where something fails
     voice/                 MindBot itself; synthetic: calls without a caller
     local/                 stand-ins for the providers
     livekit_internals      everything private of LiveKit that is touched
@@ -20,17 +24,46 @@ Importing this package imports no LiveKit: the first heartbeat goes out before t
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mindbot_worker.hearing.watching import watch_audio
+    from mindbot_worker.performance import monitor_performance
+    from mindbot_worker.providers.for_agents import limited_deepgram_session, limited_openai_client
     from mindbot_worker.recovered import recovered_conversation
+    from mindbot_worker.robust.connecting import CallEnded, ConnectFailed, connect_with_retry
+    from mindbot_worker.robust.entrypoint import robust_entrypoint
+    from mindbot_worker.robust.notifying import notify_error
 
-__all__ = ["recovered_conversation"]
+__all__ = [
+    "CallEnded",
+    "ConnectFailed",
+    "connect_with_retry",
+    "limited_deepgram_session",
+    "limited_openai_client",
+    "monitor_performance",
+    "notify_error",
+    "recovered_conversation",
+    "robust_entrypoint",
+    "watch_audio",
+]
+
+_HOMES = {
+    "CallEnded": "robust.connecting",
+    "ConnectFailed": "robust.connecting",
+    "connect_with_retry": "robust.connecting",
+    "limited_deepgram_session": "providers.for_agents",
+    "limited_openai_client": "providers.for_agents",
+    "monitor_performance": "performance",
+    "notify_error": "robust.notifying",
+    "recovered_conversation": "recovered",
+    "robust_entrypoint": "robust.entrypoint",
+    "watch_audio": "hearing.watching",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "recovered_conversation":
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mindbot_worker.recovered import recovered_conversation
-
-    return recovered_conversation
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

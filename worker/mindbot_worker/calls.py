@@ -46,6 +46,7 @@ class Calls:
         self._active_at = now
         self.errors: Counter[str] = Counter()
         self.errors_fatal = 0
+        self.usage: wire.Usage = {}
         self.jobs_started = 0
         self.jobs_failed = 0
 
@@ -87,6 +88,8 @@ class Calls:
             if (more := count - before.errors.get(kind, 0)) > 0:
                 self.errors[kind] += more
         self.errors_fatal += max(report.fatal - before.fatal, 0)
+        if report.usage != before.usage:
+            self.usage = wire.added([self.usage, wire.grown(before.usage, report.usage)])
 
     def closed(self, job: str, *, died: bool, now: float) -> str | None:
         """The job process of a call is gone; how the call ended, or None if it was not known."""
@@ -99,7 +102,7 @@ class Calls:
             self._fatal(CRASH)
         if outcome != wire.COMPLETED:
             self.jobs_failed += 1
-        self._ended.append((now, wire.Ended(live.call.room, job, outcome)))
+        self._ended.append((now, wire.Ended(live.call.room, job, outcome, live.report.summary)))
         return outcome
 
     def idle_process_died(self, now: float) -> None:

@@ -16,6 +16,11 @@ Environ = MutableMapping[str, str]
 MINDBOT = "mindbot_worker.voice:server"
 
 LOOP_BLOCK_WARN_MS = "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"
+LOOP_BLOCK_WARN_MS_IN_CALLS = "MINDBOT_LOOP_BLOCK_WARN_MS"
+"""What the one above is set to once a job process has a call."""
+_LOOP_BLOCKED = "250"
+"""Milliseconds; LiveKit's own default is 100. A caller hears a quarter of a second, and from there on the monitor ticks
+20 times a second, its slowest, instead of 50."""
 PRELOAD_LOCAL_INFERENCE = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
@@ -48,9 +53,10 @@ def check(environ: Environ, settings: Settings, reference: str) -> None:
 
 def prepare(environ: Environ, settings: Settings, reference: str) -> None:
     """Defaults for LiveKit; whatever the user has set stays."""
-    # The loop monitor ticks 50 times a second in every job process, idle ones too (0.85 % of a core each, measured);
-    # from this threshold on it ticks 20 times. Half a second of a blocked loop is what a caller hears.
-    environ.setdefault(LOOP_BLOCK_WARN_MS, "500")
+    # LiveKit's monitor ticks in every job process, and those that wait for a call far outnumber the others: for an idle
+    # worker that was half of its CPU (docs/performance.md). So it is off until there is a call.
+    environ[LOOP_BLOCK_WARN_MS_IN_CALLS] = environ.get(LOOP_BLOCK_WARN_MS) or _LOOP_BLOCKED
+    environ[LOOP_BLOCK_WARN_MS] = "0"
     if reference == MINDBOT and settings.voice.turn_detection != "model":
         # the weights of the end-of-turn model take 240 MiB and would never be used
         environ.setdefault(PRELOAD_LOCAL_INFERENCE, "0")

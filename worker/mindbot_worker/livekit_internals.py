@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from livekit.agents import AgentServer, WorkerOptions
+from livekit.agents import AgentServer, JobContext, WorkerOptions
 from livekit.agents.job import RunningJobInfo
 from livekit.agents.worker import _DefaultLoadCalc
+
+from mindbot_worker.template import jobserver
 
 READ_FROM = "1.8.9"
 
@@ -96,6 +98,16 @@ def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], Non
         pool.on(event, callback)
 
 
+def job_ending(context: JobContext) -> asyncio.Future[Any] | None:
+    """Done as soon as the job is told to end. LiveKit itself says so only once the entrypoint has returned."""
+    told = getattr(context, "_on_shutdown", None)
+    for cell in getattr(told, "__closure__", None) or ():
+        future = getattr(cell.cell_contents, "_shutdown_fut", None)
+        if isinstance(future, asyncio.Future):
+            return future
+    return None
+
+
 async def close_pool(server: AgentServer) -> None:
     """What `aclose()` leaves undone when the server has not come up yet."""
     pool = _pool(server)
@@ -123,5 +135,6 @@ def process_ids(server: AgentServer) -> set[int]:
 def _process_ids(server: AgentServer) -> Iterator[Any]:
     yield from (pid(each) for each in executors(server))
     yield pid(get(server, "inference_executor"))
-    yield getattr(forkserver._forkserver, "_forkserver_pid", None)
-    yield getattr(resource_tracker._resource_tracker, "_pid", None)
+    if not jobserver.is_shared():
+        yield getattr(forkserver._forkserver, "_forkserver_pid", None)
+        yield getattr(resource_tracker._resource_tracker, "_pid", None)

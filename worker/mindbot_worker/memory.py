@@ -1,4 +1,4 @@
-"""What the memory of this process does: a log line now and then, and no garbage kept for long.
+"""What this process holds: a log line about it now and then, and no garbage kept for long.
 
 Started with PYTHONTRACEMALLOC=1, a worker also names the lines of code whose memory has grown most since the last time.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 USAGE = "memory.usage"
-ROLLUP = Path("/proc/self/smaps_rollup")
+ROLLUP, OPEN_FILES = Path("/proc/self/smaps_rollup"), Path("/proc/self/fd")
 GROWERS = 5
 TIDY_AFTER = 2.0
 """Seconds after a call ended, or after the last one began, until garbage is collected: calls that start do not wait for
@@ -32,11 +32,12 @@ async def report(interval: float) -> None:
     while True:
         await asyncio.sleep(interval)
         fields = await asyncio.to_thread(lambda: {**usage(), **growers.look()})
-        logger.info("memory of the worker process", extra={"event": USAGE, **fields})
+        tasks = len(asyncio.all_tasks())
+        logger.info("memory of the worker process", extra={"event": USAGE, **fields, "tasks": tasks})
 
 
 def usage(rollup: Path = ROLLUP) -> dict[str, Any]:
-    """Sizes in MiB where the kernel tells them, and the counts of the garbage collector."""
+    """Sizes in MiB where the kernel tells them, and what there is of garbage, threads, open files and sockets."""
     fields: dict[str, Any] = {}
     try:
         lines = rollup.read_text().splitlines()
@@ -53,6 +54,7 @@ def usage(rollup: Path = ROLLUP) -> dict[str, Any]:
         "gc_collected": sum(each["collected"] for each in stats),
         "gc_uncollectable": sum(each["uncollectable"] for each in stats),
         "threads": threading.active_count(),
+        "open_files": sum(1 for _ in OPEN_FILES.iterdir()),
     }
 
 

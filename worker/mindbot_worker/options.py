@@ -11,7 +11,10 @@ from livekit.agents import AgentServer
 from mindbot_config.settings import Settings
 from mindbot_worker import livekit_internals as internals
 from mindbot_worker.capacity import Capacity
+from mindbot_worker.jobs.disconnects import Tolerance
 from mindbot_worker.jobs.entry import Entrypoint, Setup
+from mindbot_worker.jobs.home import Home
+from mindbot_worker.template import jobserver
 
 RETRY_WITHOUT_END = 10**9
 """An outage of LiveKit never ends a worker; the wait between two attempts stays at 10 s at most."""
@@ -33,7 +36,7 @@ def apply(server: AgentServer, settings: Settings, *, reports_to: Path, worker: 
     internals.put(server, "preload_modules", [*_PRELOADED, *(internals.get(server, "preload_modules") or ())])
     capacity = Capacity(server, settings.pool.max_calls)
     capacity.install()
-    _wrap_job_side(server, str(reports_to), keeps=settings.recovery.enabled)
+    _wrap_job_side(server, worker, str(reports_to), settings)
     return capacity
 
 
@@ -54,7 +57,9 @@ def _own_ports(server: AgentServer, worker: str) -> None:
         internals.put(server, "prometheus_multiproc_dir", str(Path(directory) / (worker or str(os.getpid()))))
 
 
-def _wrap_job_side(server: AgentServer, reports_to: str, *, keeps: bool) -> None:
+def _wrap_job_side(server: AgentServer, worker: str, reports_to: str, settings: Settings) -> None:
     entrypoint = internals.get(server, "entrypoint_fnc")
-    internals.put(server, "entrypoint_fnc", Entrypoint(entrypoint, reports_to, keeps))
-    server.setup_fnc = Setup(server.setup_fnc)
+    tolerance = Tolerance(settings.limits.max_disconnects, settings.limits.disconnect_window)
+    wrapped = Entrypoint(entrypoint, reports_to, settings.recovery.enabled, tolerance)
+    internals.put(server, "entrypoint_fnc", wrapped)
+    server.setup_fnc = Setup(server.setup_fnc, Home(worker) if jobserver.is_shared() else None)

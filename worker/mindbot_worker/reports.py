@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SIZE_MAX = 4096
+from mindbot_worker import wire
+
+SIZE_MAX = 8192
 
 STARTING, ENDING = "starting", "ending"
 """States of a call before its session has one, and after the session closed; between them the agent's own."""
@@ -25,6 +27,10 @@ class Report:
     fatal: int = 0
     failed: bool = False
     """The agent's entrypoint raised; LiveKit itself reports such a call as a success."""
+    usage: wire.Usage = field(default_factory=dict)
+    """What the call has used of each provider."""
+    summary: wire.Summary = field(default_factory=dict)
+    """What the call has been like so far."""
 
 
 def encode(report: Report) -> bytes:
@@ -47,7 +53,18 @@ def _is_sound(report: Report) -> bool:
     errors = isinstance(report.errors, dict) and all(
         isinstance(kind, str) and len(kind) <= 64 and _is_count(count) for kind, count in report.errors.items()
     )
-    return texts and numbers and errors and isinstance(report.failed, bool)
+    rest = isinstance(report.failed, bool) and _is_usage(report.usage) and wire.is_summary(report.summary)
+    return texts and numbers and errors and rest
+
+
+def _is_usage(usage: object) -> bool:
+    return isinstance(usage, dict) and all(
+        isinstance(provider, str)
+        and len(provider) <= 64
+        and isinstance(counts, dict)
+        and all(name in wire.USAGE and _is_time(amount) for name, amount in counts.items())
+        for provider, counts in usage.items()
+    )
 
 
 def _is_time(value: object) -> bool:

@@ -46,6 +46,7 @@ class Vitals:
             jobs_storm=self.calls.storm(now),
             pids=tuple(sorted(self.pids - {os.getpid()}))[:_LIST_MAX],
             idle=round(self.calls.idle(now), 2),
+            usage=self.calls.usage,
             problem=self.problem,
             failure=failure,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -40,8 +40,47 @@ WORKER_NAME = "MINDBOT_WORKER_NAME"
 SLOT = "MINDBOT_SLOT"
 RUNTIME_DIR = "MINDBOT_RUNTIME_DIR"
 
+Usage = Mapping[str, Mapping[str, float]]
+"""What was used of each provider so far; the counts are those of USAGE, and only grow."""
+USAGE = frozenset(
+    {
+        "requests",
+        "errors",
+        "rate_limited",  # refused by the provider: 429
+        "held",  # not even sent: the provider had asked to wait for longer than a caller can
+        "waits",  # began later, because all seats were taken
+        "long_waits",  # later by more than a second
+        "waited",  # seconds of all waits
+        "tokens_in",
+        "tokens_out",
+        "characters",
+        "audio_seconds",
+    }
+)
+
+Summary = Mapping[str, float | str]
+"""What a call was like, told once at its end: numbers and words under short names, such as `response_p95` and `audio`.
+Times are seconds unless a name says otherwise."""
+SUMMARY_MAX = 40
+"""So many entries at most, the rest is left out; a name or a word has 32 characters at most."""
+_WORD_MAX = 32
+
 _TEXT_MAX = 512
 _CALLS_MAX = 1024
+_PROVIDERS_MAX = 16
+
+
+_PROCESS = "mb "
+
+
+def process_name(worker: str, role: str = "") -> str:
+    """What a process calls itself (`/proc/PID/comm`): the kernel keeps 15 characters of it."""
+    return f"{_PROCESS}{worker} {role}".strip()
+
+
+def worker_of(process: str) -> str:
+    """The worker in a process's name; empty where there is none."""
+    return process.removeprefix(_PROCESS).partition(" ")[0] if process.startswith(_PROCESS) else ""
 
 
 class BadBeat(ValueError):
@@ -71,6 +110,7 @@ class Ended:
     room: str
     job: str
     outcome: str = COMPLETED
+    summary: Summary = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +142,8 @@ class Beat:
     jobs_storm: int = 0
     pids: tuple[int, ...] = ()
     idle: float | None = None
+    usage: Usage = field(default_factory=dict)
+    """Of all calls since the worker began."""
     problem: str = ""
     """What keeps the worker from being registered, in one plain sentence; empty when nothing does."""
     failure: Failure | None = None
@@ -115,6 +157,49 @@ def journal_name(room: str, job: str) -> str:
 def is_journal_name(name: str) -> bool:
     """Whether `journal_name` could have made it."""
     return len(name) == 32 and set(name) <= set("0123456789abcdef")
+
+
+def added(parts: Iterable[Usage]) -> dict[str, dict[str, float]]:
+    """The sum of usages, without its zeros."""
+    total: dict[str, dict[str, float]] = {}
+    for part in parts:
+        for provider, counts in part.items():
+            into = total.setdefault(provider, {})
+            for name, amount in counts.items():
+                if amount:
+                    into[name] = into.get(name, 0) + amount
+    return {provider: counts for provider, counts in total.items() if counts}
+
+
+def grown(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
+    """What was used between two readings."""
+    return {
+        provider: {name: max(amount - before.get(provider, {}).get(name, 0), 0) for name, amount in counts.items()}
+        for provider, counts in after.items()
+    }
+
+
+def rounded(usage: Usage) -> dict[str, dict[str, float]]:
+    """As people want to see it, and no longer on the wire than it need be."""
+    return {
+        provider: {name: round(amount, 2) if amount % 1 else int(amount) for name, amount in counts.items()}
+        for provider, counts in list(usage.items())[:_PROVIDERS_MAX]
+    }
+
+
+def is_summary(value: object) -> bool:
+    """Whether it is small enough, and holds nothing but numbers and words."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= SUMMARY_MAX
+        and all(isinstance(name, str) and len(name) <= _WORD_MAX and _is_entry(each) for name, each in value.items())
+    )
+
+
+def _is_entry(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _WORD_MAX
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12  # no NaN either
 
 
 def encode(beat: Beat) -> bytes:
@@ -155,12 +240,19 @@ def _body(beat: Beat) -> dict[str, Any]:
         "idle": beat.idle,
     }
     if beat.ended:
-        body["ended"] = [{"room": e.room, "job": e.job, "outcome": e.outcome} for e in beat.ended]
+        body["ended"] = [_told(each) for each in beat.ended]
+    if beat.usage:
+        body["usage"] = rounded(beat.usage)
     if beat.problem:
         body["problem"] = beat.problem
     if beat.failure is not None:
         body["failure"] = {"code": beat.failure.code, "message": beat.failure.message}
     return body
+
+
+def _told(ended: Ended) -> dict[str, Any]:
+    told: dict[str, Any] = {"room": ended.room, "job": ended.job, "outcome": ended.outcome}
+    return told | ({"summary": dict(ended.summary)} if ended.summary else {})
 
 
 def decode(line: bytes) -> Beat:
@@ -215,11 +307,33 @@ def _jobs(top: _Fields) -> dict[str, Any]:
     }
 
 
-def _ended(top: _Fields) -> dict[str, Any]:
-    each = top.objects("ended")
+def _usage(top: _Fields) -> dict[str, Any]:
+    usage = top.object("usage")
+    if len(usage.names()) > _PROVIDERS_MAX:
+        raise BadBeat(f"usage has more than {_PROVIDERS_MAX} providers")
+    counts = {provider[:_TEXT_MAX]: usage.object(provider) for provider in usage.names()}
     return {
-        "ended": tuple(Ended(e.text("room", None), e.text("job", None), e.text("outcome", COMPLETED)) for e in each)
+        "usage": {
+            provider: {name: max(each.number(name), 0) for name in each.names() if name in USAGE}
+            for provider, each in counts.items()
+        }
     }
+
+
+def _ended(top: _Fields) -> dict[str, Any]:
+    return {
+        "ended": tuple(
+            Ended(e.text("room", None), e.text("job", None), e.text("outcome", COMPLETED), _summary(e))
+            for e in top.objects("ended")
+        )
+    }
+
+
+def _summary(each: _Fields) -> Summary:
+    summary = each.object("summary").values
+    if not is_summary(summary):
+        raise BadBeat(f"{each.where}summary is not {SUMMARY_MAX} numbers and short words at most")
+    return summary
 
 
 def _failure(top: _Fields) -> dict[str, Any]:
@@ -253,6 +367,7 @@ _READERS: Mapping[str, Callable[[_Fields], dict[str, Any]]] = {
     "pids": lambda top: {"pids": top.pids("pids")},
     "idle": lambda top: {"idle": top.number_or_none("idle")},
     "problem": lambda top: {"problem": top.text("problem")},
+    "usage": _usage,
     "failure": _failure,
 }
 

@@ -17,6 +17,13 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """It need not be started any more: report `exited` if it never is, and `spawned` as ever if it is all the same."""
+
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
 class Terminate:
     """Send SIGTERM to the worker itself, not to its tree."""
 
@@ -67,4 +74,4 @@ class Forget:
     call: Call
 
 
-Action = Spawn | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget
+Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget

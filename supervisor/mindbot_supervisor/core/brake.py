@@ -50,6 +50,13 @@ class Brake:
                 if verdict.reason in SHARED_FAULT:
                     self._excused[ref, verdict.reason] = now + memory
 
+    def excused(self, ref: Ref) -> dict[Reason, float]:
+        """Until when this worker is not blamed, and for what."""
+        return {reason: until for (each, reason), until in self._excused.items() if each == ref}
+
+    def remember(self, ref: Ref, excused: Mapping[Reason, float]) -> None:
+        self._excused |= {(ref, reason): until for reason, until in excused.items()}
+
     def update(self, found: Hold | None, now: float) -> Change | None:
         """Follow what was found, and tell only when it begins, ends, or turns into another reason."""
         if self.by_operator:

@@ -47,20 +47,24 @@ def started_and_ended(
     """
     known = {call.job: call for call in before}
     present = {call.job: call for call in beat.calls}  # a job that is named twice is one call
-    outcomes = {ended.job: ended.outcome for ended in beat.ended}
+    ends = {ended.job: ended for ended in beat.ended}
     for call in present.values():
         if call.job not in known and not elsewhere(call.job):
             yield Change(events.CALL_STARTED, now, ref, pid, fields=name(call))
     for job, call in known.items():
         if job in present or elsewhere(job):
             continue
-        outcome = outcomes.get(job, OUTCOME_UNKNOWN)
+        told = ends.get(job)
+        outcome = told.outcome if told is not None else OUTCOME_UNKNOWN
+        fields = name(call) | {"outcome": outcome}
+        if told is not None and told.summary:
+            fields["summary"] = dict(told.summary)
         if outcome in (COMPLETED, OUTCOME_UNKNOWN):
             counts.ended += 1
-            yield Change(events.CALL_ENDED, now, ref, pid, fields={**name(call), "outcome": outcome})
+            yield Change(events.CALL_ENDED, now, ref, pid, fields=fields)
         else:
             counts.lost += 1
-            yield Change(events.CALL_LOST, now, ref, pid, "error", {**name(call), "outcome": outcome})
+            yield Change(events.CALL_LOST, now, ref, pid, "error", fields)
 
 
 def lost(calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str) -> Iterator[Change]:

@@ -11,6 +11,8 @@ from .model import Death, Exit, LastExit, Phase, Reason, Worker
 
 def cause(worker: Worker, ended: Exit) -> Death:
     """Exit code 0 that nobody asked for is a crash: LiveKit's own command line exits 0 on every fatal failure."""
+    if worker.pid is None:
+        return Death.ASKED  # it was withdrawn before it ran
     if worker.killed and ended.signal == SIGKILL:
         return Death.KILLED
     if ended.oom:

@@ -50,7 +50,7 @@ class Observation:
 
 @dataclass(slots=True)
 class History:
-    """The facts of one worker, as they come in."""
+    """The facts of one worker, as they come in. All of its fields go over to the next daemon at an upgrade."""
 
     born: float
     beat: Beat | None = None
@@ -67,8 +67,8 @@ class History:
     trend: Trend = field(default_factory=Trend)
 
     def __post_init__(self) -> None:
-        """One that was handed over by another daemon knows of calls already."""
-        self.trend.calls([call.job for call in self.calls()], self.born)
+        """One that was handed over by another daemon comes with plain lists."""
+        self.errors = deque(self.errors, maxlen=ERRORS_KEPT)
 
     def hear(self, beat: Beat, now: float) -> bool:
         """Take a beat in. False if it is an old one that came late or twice: it changes nothing."""

@@ -2,6 +2,8 @@
 
 STARTING ──ready──> READY ──TERM──> DRAINING ──deadline──> KILLING ──> gone
     └────────────────┴───────────────┴──hard verdict────────┘
+
+A worker without a pid is still being started: it is withdrawn, or gets its signal as soon as it runs.
 """
 
 from __future__ import annotations
@@ -12,12 +14,26 @@ from mindbot_worker.wire import DRAINING as SAYS_DRAINING
 from mindbot_worker.wire import READY as SAYS_READY
 
 from . import events
-from .actions import Action, DumpStacks, Kill, Terminate
+from .actions import Action, DumpStacks, Kill, Terminate, Withdraw
 from .model import Change, Phase, Reason, Urgency, Verdict, Worker
-from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, STACK_GRACE, STOP_TIMEOUT, Policy
+from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, STOP_TIMEOUT, Policy
 
-STACK_TELLS = frozenset({Reason.HUNG, Reason.START, Reason.DRAIN_TIMEOUT})
-"""Reasons for which the stacks say why: it does not answer, does not start, or does not end."""
+STACKS = {
+    Reason.HUNG: STACK_GRACE,
+    Reason.START: STACK_GRACE,
+    Reason.DRAIN_TIMEOUT: STACK_GRACE,
+    Reason.MEMORY: MEMORY_STACK_GRACE,
+}
+"""Reasons for which the stacks say why it does not answer, start or end, or what it fills its memory with; and how
+long they may take to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Its process runs."""
+
+    pid: int
+    roll: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,7 @@ class Moved:
     """The calls for which its end had to wait are with others."""
 
 
-Event = Said | Judged | Relieved | Passed | Kept | Moved
+Event = Began | Said | Judged | Relieved | Passed | Kept | Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,8 @@ def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
     """The next state of `worker`. An event that means nothing in its phase changes nothing."""
     move = _Move(worker, now)
     match event:
+        case Began():
+            _begin(move, event)
         case Said():
             _said(move, event, policy)
         case Judged(verdict=verdict, calls=calls, grace=grace) if verdict.urgency is Urgency.KILL:
@@ -120,6 +138,14 @@ def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
         case Moved() if worker.phase is Phase.KILLING and not worker.killed:
             _kill(move)
     return move.done()
+
+
+def _begin(move: _Move, began: Began) -> None:
+    move.worker = replace(move.worker, pid=began.pid, roll=began.roll)
+    if move.worker.phase is Phase.DRAINING:
+        _terminate(move)
+    elif move.worker.phase is Phase.KILLING:
+        _kill(move)
 
 
 def _said(move: _Move, said: Said, policy: Policy) -> None:
@@ -158,15 +184,22 @@ def _retire(move: _Move, verdict: Verdict) -> None:
 
 
 def _drain(move: _Move, verdict: Verdict, calls: int, policy: Policy) -> None:
-    """Told to finish, once: a second SIGTERM would end all its calls."""
-    worker = move.worker
-    if worker.phase not in (Phase.STARTING, Phase.READY):
+    """Told to finish."""
+    if move.worker.phase not in (Phase.STARTING, Phase.READY):
         return
-    move.worker = replace(
-        worker, phase=Phase.DRAINING, leaving=verdict, termed=True, deadline=move.now + policy.pool.drain_timeout
-    )
-    move.actions.append(Terminate(worker.ref))
+    deadline = move.now + policy.pool.drain_timeout
+    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline)
+    _terminate(move)
     move.tell_verdict(events.WORKER_DRAINING, "info", verdict, calls)
+
+
+def _terminate(move: _Move) -> None:
+    """SIGTERM, once: a second one would end all its calls."""
+    if move.worker.pid is None:
+        move.actions.append(Withdraw(move.worker.ref))
+    elif not move.worker.termed:
+        move.worker = replace(move.worker, termed=True)
+        move.actions.append(Terminate(move.worker.ref))
 
 
 def _condemn(move: _Move, verdict: Verdict, calls: int, grace: float = 0.0) -> None:
@@ -174,27 +207,23 @@ def _condemn(move: _Move, verdict: Verdict, calls: int, grace: float = 0.0) -> N
     worker = move.worker
     if worker.phase is Phase.KILLING:
         return
-    waits = verdict.reason is Reason.HUNG and calls and worker.phase is not Phase.DRAINING
-    telling = verdict.reason in STACK_TELLS
-    grace = HUNG_CALLS_GRACE if waits else STACK_GRACE if telling else grace
-    move.worker = replace(
-        worker,
-        phase=Phase.KILLING,
-        leaving=verdict,
-        deadline=move.now + grace,
-        stacks_due=move.now + min(grace, STACK_GRACE),
-    )
-    if telling:
+    hung = verdict.reason is Reason.HUNG and calls and worker.phase is not Phase.DRAINING
+    stacks = STACKS.get(verdict.reason, 0.0) if worker.pid is not None else 0.0
+    wait = HUNG_CALLS_GRACE if hung else max(grace, stacks)
+    due = move.now + (stacks if hung else wait)
+    move.worker = replace(worker, phase=Phase.KILLING, leaving=verdict, deadline=move.now + wait, stacks_due=due)
+    if stacks:
         move.actions.append(DumpStacks(worker.ref))
     level = "error" if verdict.reason is not Reason.STOP else "warning"
     move.tell_verdict(events.WORKER_KILLING, level, verdict, calls)
-    if not grace:
+    if not wait:
         _kill(move)
 
 
 def _kill(move: _Move) -> None:
     move.worker = replace(move.worker, killed=True, deadline=move.now + KILL_REPEAT)
-    move.actions.append(Kill(move.worker.ref))
+    ref = move.worker.ref
+    move.actions.append(Withdraw(ref) if move.worker.pid is None else Kill(ref))
 
 
 def _passed(move: _Move, passed: Passed, policy: Policy) -> None:
@@ -220,7 +249,8 @@ def _finish(move: _Move, relieved: bool) -> None:
 def _come_alive(move: _Move, policy: Policy) -> None:
     """A program that sends no beats is ready once it has lived `ready_after` seconds."""
     worker = move.worker
-    if policy.beats_required or worker.registered is not None or move.now - worker.spawned_at < policy.ready_after:
+    heard = policy.beats_required or worker.registered is not None
+    if heard or worker.pid is None or move.now - worker.spawned_at < policy.ready_after:
         return
     move.worker = replace(worker, phase=Phase.READY, ready_at=move.now)
     move.tell(events.WORKER_READY, after=round(move.now - worker.spawned_at, 3))

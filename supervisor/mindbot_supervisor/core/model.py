@@ -52,9 +52,13 @@ class Reason(StrEnum):
     OPERATOR = "operator"
     CONFIG = "config"
     ENV = "env"
+    TEMPLATE = "template"
     SCALE = "scale"
     STOP = "stop"
     DRAIN_TIMEOUT = "drain_timeout"
+
+
+BY_OPERATOR = frozenset({Reason.OPERATOR, Reason.CONFIG, Reason.ENV, Reason.SCALE, Reason.STOP})
 
 
 class Urgency(IntEnum):
@@ -144,7 +148,7 @@ class Worker:
     quiet_since: float | None = None
     """DRAINING: when its last call was gone."""
     stacks_due: float | None = None
-    """KILLING: from then on it may be killed, its stacks having been asked for."""
+    """KILLING: from then on it is killed if its replacement is ready: its stacks have had their time."""
 
     @property
     def serving(self) -> bool:

@@ -15,6 +15,8 @@ STOP_TIMEOUT = 15.0
 """Seconds a worker with no call may take to end after SIGTERM. LiveKit gives its idle job processes 10 s."""
 STACK_GRACE = 1.0
 """Seconds between asking for stacks and SIGKILL: faulthandler answered within 0.6 s in the middle of a C call."""
+MEMORY_STACK_GRACE = 0.3
+"""The same for a worker that has too much memory: it is not stuck, answers in milliseconds, and grows meanwhile."""
 HUNG_CALLS_GRACE = 30.0
 """Seconds a hung worker with live calls may wait for its replacement: its job processes give up only after 70 s."""
 KILL_REPEAT = 5.0

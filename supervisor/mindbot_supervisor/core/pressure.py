@@ -78,6 +78,12 @@ class Pressure:
         if worker.phase is Phase.READY:
             self._least[worker.ref] = min(self._least.get(worker.ref, sample.uss_mb), sample.uss_mb)
 
+    def least(self, ref: Ref) -> float | None:
+        return self._least.get(ref)
+
+    def remember(self, ref: Ref, least_mb: float) -> None:
+        self._least[ref] = least_mb
+
     def forget(self, ref: Ref) -> None:
         self._least.pop(ref, None)
 

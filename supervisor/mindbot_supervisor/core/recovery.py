@@ -7,7 +7,7 @@ so that a room which kills one agent after the other is left alone in the end.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mindbot_worker.wire import CALL_ENDING, Call
 
@@ -89,14 +89,27 @@ class Case:
     successor_ref: Ref | None = None
 
 
+@dataclass(slots=True)
+class Open:
+    """What is remembered of calls and rooms. It goes over to the next daemon at an upgrade."""
+
+    cases: dict[str, Case] = field(default_factory=dict)
+    deaths: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """When agents died in a room, lately."""
+    gone: dict[str, None] = field(default_factory=dict)
+    """Jobs whose calls were taken from their worker; the oldest first."""
+
+
 class Recovery:
     """All open cases. Methods take the time and return what to do and what to tell, in this order."""
 
     def __init__(self, terms: Terms, counts: CallCounts) -> None:
         self.terms, self._counts = terms, counts
-        self.cases: dict[str, Case] = {}
-        self._deaths: dict[str, tuple[float, ...]] = {}
-        self._gone: dict[str, None] = {}
+        self.open = Open()
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        return self.open.cases
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -131,7 +144,7 @@ class Recovery:
 
     def ended(self, room: str) -> None:
         """A call ended as it should: nothing speaks against its room."""
-        self._deaths.pop(room, None)
+        self.open.deaths.pop(room, None)
 
     def answered(self, job: str, answer: Answer, now: float) -> Moves:
         """What came of the attempt for this call."""
@@ -164,6 +177,21 @@ class Recovery:
         self._forgive(now)
         return moves
 
+    def resume(self, of_another: Open, counts: CallCounts, now: float) -> Moves:
+        """Go on with what another daemon had open. The attempts it had under way are begun anew, within their time."""
+        self.open, self._counts = of_another, counts
+        moves: Moves = []
+        for case in [case for case in self.cases.values() if case.due is None]:
+            left = case.expires - OVERDUE - now
+            if case.successor:
+                moves += self._succeed(case, "", now)
+            elif left > 0:
+                again = replace(case, attempt=case.attempt - 1)
+                moves += self._try(again, now, seconds=left, detail="begun anew by the upgraded supervisor")
+            else:
+                moves += self._fail(case, "the upgrade took what was left of its time", now)
+        return moves
+
     def stop(self, now: float) -> Moves:
         """The pool ends at once: nobody is left to take a call."""
         moves: Moves = []
@@ -175,7 +203,7 @@ class Recovery:
 
     def left(self, job: str) -> bool:
         """Whether this call is no longer its first worker's, so that its end there says nothing."""
-        return job in self.cases or job in self._gone
+        return job in self.cases or job in self.open.gone
 
     def has_successor(self, job: str) -> bool:
         case = self.cases.get(job)
@@ -190,14 +218,16 @@ class Recovery:
 
     # -- how it decides ------------------------------------------------------------------------------------------------
 
-    def _try(self, case: Case, now: float, replaces: str = "", detail: str = "") -> Moves:
-        deadline = self.terms.deadline
-        case = replace(case, attempt=case.attempt + 1, due=None, expires=now + deadline + OVERDUE)
+    def _try(
+        self, case: Case, now: float, *, replaces: str = "", seconds: float | None = None, detail: str = ""
+    ) -> Moves:
+        seconds = self.terms.deadline if seconds is None else seconds
+        case = replace(case, attempt=case.attempt + 1, due=None, expires=now + seconds + OVERDUE)
         self.cases[case.call.job] = case
         fields: dict[str, object] = {"reason": case.reason, "attempt": case.attempt}
         if detail:
             fields["detail"] = detail
-        recover = Recover(case.call, case.attempt, deadline, moved=case.moved, replaces=replaces)
+        recover = Recover(case.call, case.attempt, seconds, moved=case.moved, replaces=replaces)
         return [_change(events.CALL_RECOVERING, case, now, "info" if case.moved else "warning", **fields), recover]
 
     def _fail(self, case: Case, why: str, now: float, *, final: bool = False) -> Moves:
@@ -239,9 +269,9 @@ class Recovery:
 
     def _close(self, case: Case) -> None:
         self.cases.pop(case.call.job, None)
-        self._gone[case.call.job] = None
-        while len(self._gone) > REMEMBERED:
-            del self._gone[next(iter(self._gone))]
+        self.open.gone[case.call.job] = None
+        while len(self.open.gone) > REMEMBERED:
+            del self.open.gone[next(iter(self.open.gone))]
 
     def _supersede(self, job: str) -> Case | None:
         """The case whose new agent this dead one was; it goes on as the dead one's own."""
@@ -253,17 +283,17 @@ class Recovery:
 
     def _note_death(self, room: str, now: float) -> int:
         """How often agents died in this room lately; those that died in the same moment died of the same cause."""
-        deaths = self._deaths.get(room, ())
+        deaths = self.open.deaths.get(room, ())
         if now not in deaths:
-            deaths = self._deaths[room] = (*deaths, now)
+            deaths = self.open.deaths[room] = (*deaths, now)
         return len(deaths)
 
     def _forgive(self, now: float) -> None:
-        for room, deaths in list(self._deaths.items()):
+        for room, deaths in list(self.open.deaths.items()):
             if now - deaths[-1] >= FORGIVEN:
-                del self._deaths[room]
+                del self.open.deaths[room]
             elif now - deaths[0] >= FORGIVEN:
-                self._deaths[room] = tuple(at for at in deaths if now - at < FORGIVEN)
+                self.open.deaths[room] = tuple(at for at in deaths if now - at < FORGIVEN)
 
 
 def _change(event: str, case: Case, now: float, level: str, **fields: object) -> Change:

@@ -1,36 +1,34 @@
-"""The pool as values: what one daemon hands to the next so that no history and no deadline is lost."""
+"""The pool as values: what one daemon hands to the next so that no history and no deadline is lost.
+
+A history, an open recovery and a slot go over whole, by their own fields: whatever is added to them goes along.
+Times are of the machine's monotonic clock, which goes on over an exec.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
-from mindbot_worker.wire import Beat
-
 from .calls import CallCounts
-from .history import ERRORS_KEPT, History
+from .history import History
 from .model import Reason, Worker
 from .pool import Pool
+from .recovery import Open
 from .rollout import Rollout
 from .slots import Slot
 
-VERSION = 1
-"""Of this shape: a daemon reads only its own."""
+VERSION = 2
+"""Of what is handed over: a daemon reads only its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """One worker with its history. Times are of the machine's monotonic clock, which goes on over an exec."""
+    """One worker, and what is known of it."""
 
     worker: Worker
-    born: float
-    beat: Beat | None
-    loop_at: float | None
-    thread_at: float | None
-    unregistered_since: float | None
-    errors_seen: int
-    by_seen: dict[str, int]
-    errors: list[tuple[float, int, dict[str, int]]]
+    history: History
+    hurried: bool
+    least_mb: float | None
+    excused: dict[Reason, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,55 +42,48 @@ class Snapshot:
     restarts: dict[Reason, int]
     rollout: Rollout | None
     held: bool
-    version: int = VERSION
+    recovery: Open | None
 
 
 def take(pool: Pool) -> Snapshot:
     return Snapshot(
-        workers=[_remembered(worker, pool.histories[ref]) for ref, worker in pool.workers.items()],
+        workers=[_remembered(pool, worker) for worker in pool.workers.values() if worker.pid is not None],
         slots=list(pool.slots.values()),
         generations=dict(pool.generations),
         counts=pool.counts,
         restarts=dict(pool.restarts),
         rollout=pool.rollout,
         held=pool.brake.by_operator,
+        recovery=pool.recovery.open if pool.recovery is not None else None,
     )
 
 
-def put(pool: Pool, snapshot: Snapshot) -> None:
-    """Make a fresh pool go on where the one of the snapshot was."""
+def put(pool: Pool, snapshot: Snapshot, now: float) -> None:
+    """Make a fresh pool go on where the one of the snapshot was. What follows comes with its next effects."""
     pool.slots = {slot.index: slot for slot in snapshot.slots}
     pool.generations = dict(snapshot.generations)
     pool.counts, pool.restarts = snapshot.counts, dict(snapshot.restarts)
     pool.rollout, pool.brake.by_operator = snapshot.rollout, snapshot.held
     for each in snapshot.workers:
-        pool.workers[each.worker.ref] = each.worker
-        pool.histories[each.worker.ref] = _history(each)
-    pool.resumed()
+        _put(pool, each)
+    pool.resumed(snapshot.recovery, now)
 
 
-def _remembered(worker: Worker, history: History) -> Remembered:
+def _remembered(pool: Pool, worker: Worker) -> Remembered:
     return Remembered(
         worker=worker,
-        born=history.born,
-        beat=history.beat,
-        loop_at=history.loop_at,
-        thread_at=history.thread_at,
-        unregistered_since=history.unregistered_since,
-        errors_seen=history.errors_seen,
-        by_seen=history.by_seen,
-        errors=[(at, count, dict(kinds)) for at, count, kinds in history.errors],
+        history=pool.histories[worker.ref],
+        hurried=worker.ref in pool.hurried,
+        least_mb=pool.pressure.least(worker.ref),
+        excused=pool.brake.excused(worker.ref),
     )
 
 
-def _history(each: Remembered) -> History:
-    return History(
-        born=each.born,
-        beat=each.beat,
-        loop_at=each.loop_at,
-        thread_at=each.thread_at,
-        unregistered_since=each.unregistered_since,
-        errors_seen=each.errors_seen,
-        by_seen=dict(each.by_seen),
-        errors=deque(each.errors, maxlen=ERRORS_KEPT),
-    )
+def _put(pool: Pool, each: Remembered) -> None:
+    ref = each.worker.ref
+    pool.workers[ref], pool.histories[ref] = each.worker, each.history
+    if each.hurried:
+        pool.hurried.add(ref)
+    if each.least_mb is not None:
+        pool.pressure.remember(ref, each.least_mb)
+    pool.brake.remember(ref, each.excused)

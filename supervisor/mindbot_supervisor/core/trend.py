@@ -50,6 +50,10 @@ class _Level:
     """The quietest reading of the bin under way."""
     growth: Growth | None = None
 
+    def __post_init__(self) -> None:
+        """One that was handed over by another daemon comes with plain lists."""
+        self.points = deque(self.points, maxlen=POINTS)
+
     def take(self, point: Point) -> None:
         if self.open is None or point < self.open:
             self.open = point

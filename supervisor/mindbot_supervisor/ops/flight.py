@@ -15,6 +15,8 @@ from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Change, Death, Reason, Ref, Sample
 from mindbot_worker.wire import Beat
 
+from .figures import of_beat, of_sample
+
 MINUTE = 60
 """Beats and samples kept of one worker, at most one a second: its last minute."""
 LINES, CHANGES = 40, 64
@@ -22,6 +24,8 @@ LINES, CHANGES = 40, 64
 TEXT_MAX = 1000
 """Characters kept of one log line."""
 STACK_MAX = 64 * 1024
+SAVED_MAX = 4 * 1024 * 1024
+"""Characters of records that are handed to the next version: of 100 to 200 workers. To write them takes 0.1 s."""
 ENDED = 32
 """Finished records kept in memory, besides the journal on disk."""
 
@@ -40,8 +44,9 @@ T = TypeVar("T")
 class _Flight:
     """What is remembered of one worker. Times are of the monotonic clock until the record is put together."""
 
-    beats: deque[tuple[float, Beat]] = field(default_factory=lambda: deque(maxlen=MINUTE))
-    samples: deque[tuple[float, Sample]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    beats: deque[tuple[float, Beat | Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    samples: deque[tuple[float, Sample | Json]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+    """Those that came from an earlier version are as they are shown."""
     lines: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LINES))
     changes: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=CHANGES))
     pid: int | None = None
@@ -118,9 +123,28 @@ class Recorder:
             if slot.isdecimal() and generation.isdecimal():
                 self._ended[Ref(int(slot), int(generation))] = json.dumps(entry)
 
-    def finish_all(self) -> None:
-        for ref in list(self._flights):
+    def finish_ended(self) -> None:
+        """Do not wait for what else may belong to the records of ended workers."""
+        for ref in [ref for ref, flight in self._flights.items() if flight.exited is not None]:
             self.finish(ref)
+
+    def saved(self) -> list[str]:
+        """The records of the living workers so far, each in JSON, for the version of this program that comes next."""
+        found: list[str] = []
+        room = SAVED_MAX
+        for ref, flight in self._flights.items():
+            found.append(json.dumps({"worker": [ref.slot, ref.generation], **_plain(flight)}, default=str))
+            room -= len(found[-1])
+            if room < 0:
+                found.pop()
+                break
+        return found
+
+    def restore(self, saved: Iterable[str]) -> None:
+        """Go on with the records of the version before."""
+        for text in saved:
+            entry = json.loads(text)
+            self._flights[Ref(*entry.pop("worker"))] = _flight(entry)
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
@@ -161,8 +185,8 @@ class Recorder:
             "evidence": evidence,
             "stack": flight.stack,
             "changes": [{"at": round(at - end, 2), **fields} for at, fields in flight.changes],
-            "beats": [{"at": round(at - end, 2), **_beat(beat)} for at, beat in flight.beats],
-            "samples": [{"at": round(at - end, 2), **_sample(sample)} for at, sample in flight.samples],
+            "beats": [{"at": round(at - end, 2), **_shown(beat)} for at, beat in flight.beats],
+            "samples": [{"at": round(at - end, 2), **_shown(sample)} for at, sample in flight.samples],
             "log": [f"{at - end:.2f} {text}" for at, text in flight.lines],
             **self._stamp,
         }
@@ -175,15 +199,30 @@ def _keep(row: deque[tuple[float, T]], now: float, value: T) -> None:
     row.append((now, value))
 
 
-def _beat(beat: Beat) -> Json:
-    words = {"state": beat.state, "registered": beat.registered, "lag_ms": beat.lag_ms, "load": beat.load}
-    told = {**words, "calls": [call.room for call in beat.calls], "errors": beat.errors_total, "idle": beat.idle}
-    return {**told, "problem": beat.problem} if beat.problem else told
+def _shown(seen: Beat | Sample | Json) -> Json:
+    if isinstance(seen, Beat):
+        rooms = [call.room for call in seen.calls]
+        return {"state": seen.state, **of_beat(seen), "calls": rooms, "errors": seen.errors_total}
+    return of_sample(seen) if isinstance(seen, Sample) else seen
 
 
-def _sample(sample: Sample) -> Json:
-    numbers = {"pss_mb": sample.pss_mb, "rss_mb": sample.rss_mb, "cpu_percent": sample.cpu_percent}
-    return {**{key: round(value, 1) for key, value in numbers.items()}, "processes": sample.processes}
+def _plain(flight: _Flight) -> Json:
+    return {
+        "beats": [(at, _shown(beat)) for at, beat in flight.beats],
+        "samples": [(at, _shown(sample)) for at, sample in flight.samples],
+        "lines": list(flight.lines),
+        "changes": list(flight.changes),
+        "pid": flight.pid,
+        "stack": flight.stack,
+        "verdict": flight.verdict,
+    }
+
+
+def _flight(plain: Json) -> _Flight:
+    flight = _Flight(pid=plain["pid"], stack=plain["stack"], verdict=plain["verdict"])
+    for name in ("beats", "samples", "lines", "changes"):
+        getattr(flight, name).extend((at, what) for at, what in plain[name])
+    return flight
 
 
 def unspoken(event: str, fields: Mapping[str, object]) -> dict[str, object]:

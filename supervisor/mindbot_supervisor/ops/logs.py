@@ -30,6 +30,8 @@ class Logs:
 
     def __init__(self, sink: Sink, *, level: str, style: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
         self._sink, self._redact, self._now = sink, redactor, now
+        self.offer: Callable[[str, str, Mapping[str, object]], None] = lambda level, event, fields: None
+        """Is handed every event before its level is looked at; of the workers' own only the errors of agents."""
         self._threshold = LEVELS[level]
         self._host = platform.node()
         render = _console() if style == "console" else _json
@@ -51,6 +53,7 @@ class Logs:
         return self._redact(text)
 
     def note(self, event: str, level: str = "info", /, **fields: object) -> None:
+        self.offer(level, event, fields)
         self._write(level, event, fields)
 
     def change(self, change: Change) -> None:
@@ -59,11 +62,16 @@ class Logs:
             who = {"worker": str(change.worker), "slot": change.worker.slot}
         if change.pid is not None:
             who["pid"] = change.pid
-        self._write(change.level, change.event, {**who, **change.fields})
+        fields = {**who, **change.fields}
+        self.offer(change.level, change.event, fields)
+        self._write(change.level, change.event, fields)
 
     def output(self, ref: Ref, pid: int, level: str, event: str, fields: Mapping[str, object]) -> None:
         who = {"worker": str(ref), "slot": ref.slot, "pid": pid}
-        self._write(level, event, {**fields, **who}, droppable=event in _DROPPABLE)
+        whole = {**fields, **who}
+        if event == events.AGENT_ERROR:
+            self.offer(level, event, whole)
+        self._write(level, event, whole, droppable=event in _DROPPABLE)
 
     def _write(self, level: str, event: str, fields: Mapping[str, object], *, droppable: bool = False) -> None:
         if LEVELS.get(level, logging.INFO) < self._threshold:

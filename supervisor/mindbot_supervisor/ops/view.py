@@ -11,7 +11,10 @@ from mindbot_supervisor.core.model import LastExit, Worker
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.slots import Slot
 from mindbot_supervisor.core.trend import Leak
+from mindbot_worker import wire
 from mindbot_worker.wire import Call
+
+from .figures import of_beat, of_sample
 
 Json = dict[str, Any]
 
@@ -68,7 +71,7 @@ class _Clock:
 
 def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
     history, slot = pool.histories[worker.ref], pool.slots[worker.ref.slot]
-    beat, sample = history.beat, history.sample
+    beat = history.beat
     errors, by = history.errors_within(pool.policy.limits.error_window, clock.now)
     return {
         "worker": str(worker.ref),
@@ -77,19 +80,13 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
         "phase": worker.phase.value,
         "suspect": worker.suspect,
         "leaving": worker.leaving.reason.value if worker.leaving else None,
-        "registered": beat.registered if beat else None,
-        "problem": beat.problem or None if beat else None,
+        **of_beat(beat),
         "calls": [_call(call, history, clock) for call in history.calls()],
         "errors_in_window": errors,
         "errors_by": dict(by),
-        "idle": beat.idle if beat else None,
-        "lag_ms": beat.lag_ms if beat else None,
-        "load": beat.load if beat else None,
-        "pss_mb": round(sample.pss_mb, 1) if sample else None,
-        "rss_mb": round(sample.rss_mb, 1) if sample else None,
-        "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
-        "processes": sample.processes if sample else None,
+        **of_sample(history.sample),
         "uptime": round(clock.now - worker.spawned_at, 3),
+        "usage": wire.rounded(beat.usage) if beat else {},
         "leak": _leak(history.trend.leak(pool.policy.memory_soft_mb)),
         **_slot(slot, clock),
     }
@@ -97,20 +94,21 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
 
 def _waiting(slot: Slot, clock: _Clock) -> Json:
     """A seat that is empty until its next attempt is due."""
-    nothing = dict.fromkeys(
-        ("pid", "leaving", "registered", "problem", "idle", "lag_ms", "load", "pss_mb", "rss_mb", "cpu_percent")
-    )
     return {
         "worker": str(slot.next_ref()),
         "slot": slot.index,
         "phase": "parked" if slot.parked else "backoff",
         "suspect": False,
-        **nothing,
+        "pid": None,
+        "leaving": None,
+        **of_beat(None),
+        **of_sample(None),
         "calls": [],
         "errors_in_window": 0,
         "errors_by": {},
         "processes": 0,
         "uptime": 0.0,
+        "usage": {},
         "leak": None,
         **_slot(slot, clock),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import procfile
+
 MOUNTS = Path("/proc/self/mountinfo")
 V2_FILE, V1_FILE = "memory.events", "memory.oom_control"
 """Files with a line `oom_kill N`: cgroup-v2.rst, and memcg_test.txt of cgroup-v1 (since Linux 4.13)."""
@@ -51,19 +53,24 @@ class Cgroups:
 
     def oom_file(self, pid: int) -> Path | None:
         """The file that counts the OOM kills in the process's own cgroup; None where its cgroup keeps no count."""
-        for mount, cgroup, name in self._places(pid):
+        return self.oom_file_in(self.of(pid))
+
+    def of(self, pid: int) -> str:
+        """The cgroups of a process as the kernel tells them, a line for each hierarchy; empty for no process."""
+        data = procfile.read(f"{self.proc}/{pid}/cgroup")
+        return data.decode(errors="replace") if data is not None else ""
+
+    def oom_file_in(self, lines: str) -> Path | None:
+        """As `oom_file`, for all processes that are in these cgroups."""
+        for mount, cgroup, name in self._places(lines):
             folder = mount.folder(cgroup) if mount is not None else None
             if folder is not None and (folder / name).exists():
                 return folder / name
         return None
 
-    def _places(self, pid: int) -> list[tuple[Mount | None, str, str]]:
-        try:
-            lines = (self.proc / str(pid) / "cgroup").read_text().splitlines()
-        except OSError:
-            return []
+    def _places(self, lines: str) -> list[tuple[Mount | None, str, str]]:
         places: list[tuple[Mount | None, str, str]] = []
-        for line in lines:
+        for line in lines.splitlines():
             number, controllers, cgroup = line.split(":", 2)
             if "memory" in controllers.split(","):
                 places.insert(0, (self.v1, cgroup, V1_FILE))
@@ -74,12 +81,5 @@ class Cgroups:
 
 def number_after(path: Path, word: str) -> int | None:
     """The number on the line `word N` of a file of such lines; None without the file or the line."""
-    try:
-        text = path.read_text()
-    except OSError:
-        return None
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        if key == word and value.isdecimal():
-            return int(value)
-    return None
+    data = procfile.read(path)
+    return procfile.number_after(data, f"{word} ".encode()) if data is not None else None

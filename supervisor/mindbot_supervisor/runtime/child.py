@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Exit
@@ -27,7 +27,7 @@ class Child:
     leash: int
     output: int
     _popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-    """None for a child that an earlier version of this program started."""
+    """None for a child that an earlier version of this program started, or the template."""
 
     def signal(self, number: int) -> None:
         """Send a signal to exactly this process; none if it is gone."""
@@ -36,7 +36,10 @@ class Child:
 
     def reap(self) -> Exit | None:
         """How it ended, or None while it runs. The zombie is gone afterwards."""
-        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        try:
+            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:  # it died before we knew of it, and was reaped as a stranger
+            return Exit()
         if result is None:
             return None
         if self._popen is not None:
@@ -51,47 +54,72 @@ class Child:
                 os.close(fd)
 
 
-def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
-    """Start `command` in a session of its own, with heartbeat and leash pipes. Raises OSError."""
-    ours: list[int] = []
-    theirs: list[int] = []
-    try:
-        beats, heartbeat = _pipe(ours, theirs)
-        output, stdout = _pipe(ours, theirs)
-        held, leash = _pipe(theirs, ours)
+@dataclass(slots=True)
+class Pipes:
+    """The three pipes between us and a worker: our ends, and the ends that it gets."""
+
+    beats: int
+    leash: int
+    output: int
+    heartbeat: int
+    held: int
+    stdout: int
+
+    @classmethod
+    def open(cls) -> Pipes:
+        """Raises OSError when there are no descriptors left."""
+        opened: list[int] = []
+        try:
+            for _ in range(3):
+                opened += os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            _close(opened)
+            raise
+        beats, heartbeat, held, leash, output, stdout = opened
         with contextlib.suppress(OSError):  # a limit on pipe memory for this user: the default size does as well
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
+        unblock(beats, output)
+        return cls(beats, leash, output, heartbeat, held, stdout)
+
+    def theirs(self) -> tuple[int, int, int]:
+        return self.heartbeat, self.held, self.stdout
+
+    def close_theirs(self) -> None:
+        _close(self.theirs())
+
+    def close_ours(self) -> None:
+        _close((self.beats, self.leash, self.output))
+
+    def child(self, pid: int, popen: subprocess.Popen[bytes] | None = None) -> Child:
+        """The child that got the other ends. Raises OSError when it cannot be watched."""
+        return Child(pid, os.pidfd_open(pid), self.beats, self.leash, self.output, popen)
+
+
+def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
+    """Start `command` in a session of its own, with heartbeat and leash pipes. Raises OSError."""
+    pipes = Pipes.open()
+    try:
         popen = subprocess.Popen(
             command,
-            env={**environ, wire.HEARTBEAT_FD: str(heartbeat), wire.LEASH_FD: str(held)},
+            env={**environ, wire.HEARTBEAT_FD: str(pipes.heartbeat), wire.LEASH_FD: str(pipes.held)},
             stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stdout,
-            pass_fds=(heartbeat, held),
+            stdout=pipes.stdout,
+            stderr=pipes.stdout,
+            pass_fds=(pipes.heartbeat, pipes.held),
             start_new_session=True,
         )
     except BaseException:
-        _close(ours)
+        pipes.close_ours()
         raise
     finally:
-        _close(theirs)
+        pipes.close_theirs()
     try:
-        pidfd = os.pidfd_open(popen.pid)
+        return pipes.child(popen.pid, popen)
     except OSError:  # out of descriptors: a child that cannot be watched must not run
         popen.kill()
         popen.wait()
-        _close(ours)
+        pipes.close_ours()
         raise
-    unblock(beats, output)
-    return Child(popen.pid, pidfd, beats, leash, output, popen)
-
-
-def _pipe(readers: list[int], writers: list[int]) -> tuple[int, int]:
-    """A pipe whose ends are noted with those who own them, for closing."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    readers.append(reader)
-    writers.append(writer)
-    return reader, writer
 
 
 def unblock(*fds: int) -> None:
@@ -99,6 +127,6 @@ def unblock(*fds: int) -> None:
         os.set_blocking(fd, False)
 
 
-def _close(fds: list[int]) -> None:
+def _close(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)

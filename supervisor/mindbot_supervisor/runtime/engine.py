@@ -9,21 +9,32 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import Action, DumpStacks, Forget, GiveUp, Kill, Recover, Spawn, Terminate
-from mindbot_supervisor.core.model import Change, Exit, Ref, Sample
+from mindbot_supervisor.core.actions import (
+    Action,
+    DumpStacks,
+    Forget,
+    GiveUp,
+    Kill,
+    Recover,
+    Spawn,
+    Terminate,
+    Withdraw,
+)
+from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.core.recovery import Answer, Failed
 from mindbot_worker import wire
 
-from . import child, proctable, stacks, sweep
+from . import proctable, stacks, sweep
 from .cgroups import Cgroups
 from .child import Child
 from .family import Family
+from .launcher import Launch, Launcher
 from .lines import Lines
 from .oom import KernelLog, Oom
 from .output import Output
@@ -43,19 +54,6 @@ WriteOutput = Callable[[Ref, int, str, str, Mapping[str, object]], None]
 
 
 @dataclass(slots=True)
-class Launch:
-    """What every worker is started with: the command line, the environment, the runtime directory."""
-
-    command: Sequence[str]
-    environ: Mapping[str, str] = field(repr=False)
-    runtime_dir: str
-
-    def environ_of(self, ref: Ref) -> dict[str, str]:
-        own = {wire.WORKER_NAME: str(ref), wire.SLOT: str(ref.slot), wire.RUNTIME_DIR: self.runtime_dir}
-        return {**self.environ, **own}
-
-
-@dataclass(slots=True)
 class _Running:
     """A live worker's descriptors and readers."""
 
@@ -71,9 +69,10 @@ class Engine:
     def __init__(
         self, pool: Pool, launch: Launch, *, tell: Callable[[Change], None], write_output: WriteOutput
     ) -> None:
-        self.pool, self.launch = pool, launch
+        self.pool = pool
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
+        self.launcher = Launcher(launch, born=self._born, failed=self._unborn, orphaned=self._orphaned)
         self._running: dict[Ref, _Running] = {}
         self._adopted: dict[Ref, int] = {}
         """Pidfds of workers that a dead daemon left behind."""
@@ -112,7 +111,18 @@ class Engine:
                 self._adopt(record)
         self._rejoin.start()
         self._sampler.start()
+        self.launcher.prepare()
         self._tick()
+
+    @property
+    def launch(self) -> Launch:
+        """What workers are started with from now on."""
+        return self.launcher.launch
+
+    @launch.setter
+    def launch(self, launch: Launch) -> None:
+        self.launcher.launch = launch
+        self.launcher.prepare()
 
     def stop(self) -> None:
         self.carry_out(self.pool.stop(time.monotonic()))
@@ -132,7 +142,8 @@ class Engine:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.rescuer is not None:
             await self.rescuer.close()
-        sweep.reap_orphans(proctable.read_all(), self.other_children)
+        await self.launcher.close()
+        sweep.reap_orphans(proctable.read_all(), self._other_children())
         self._oom.log.close()
 
     def employ(self, rescuer: Rescuer | None) -> None:
@@ -172,7 +183,10 @@ class Engine:
     def _act(self, action: Action) -> None:
         match action:
             case Spawn(ref=ref):
-                self._spawn(ref)
+                self.launcher.start(ref)
+            case Withdraw(ref=ref):
+                if self.launcher.withdraw(ref):
+                    self._loop.call_soon(self._never_born, ref)
             case Terminate(ref=ref):
                 self._signal(ref, signal.SIGTERM)
             case DumpStacks(ref=ref):
@@ -218,15 +232,21 @@ class Engine:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
 
-    def _spawn(self, ref: Ref) -> None:
-        roll = random.random()  # noqa: S311
-        try:
-            running = self._started(ref, child.spawn(self.launch.command, self.launch.environ_of(ref)))
-        except OSError as exc:
-            why = f"cannot start {self.launch.command[0]}: {exc.strerror}"
-            self.carry_out(self.pool.spawn_failed(ref, why, time.monotonic(), roll))
-            return
-        self.carry_out(self.pool.spawned(ref, running.child.pid, time.monotonic(), roll))
+    def _never_born(self, ref: Ref) -> None:
+        self.carry_out(self.pool.exited(ref, Exit(code=0), time.monotonic()))
+
+    def _born(self, ref: Ref, born: Child) -> None:
+        running = self._started(ref, born)
+        self.carry_out(self.pool.spawned(ref, running.child.pid, time.monotonic(), random.random()))  # noqa: S311
+
+    def _unborn(self, ref: Ref, why: str) -> None:
+        self.carry_out(self.pool.spawn_failed(ref, why, time.monotonic(), random.random()))  # noqa: S311
+
+    def _orphaned(self, refs: list[Ref]) -> None:
+        """The job server of these workers is gone: their calls go on, but they can take no new ones for long."""
+        slots = sorted({ref.slot for ref in refs if ref in self._running and ref.slot in self.pool.slots})
+        if slots and not self.pool.stopping:
+            self.carry_out(self.pool.restart(slots, time.monotonic(), Reason.TEMPLATE))
 
     async def settled(self, within: float) -> None:
         """Return when no sweep or dump is under way, or after so many seconds."""
@@ -373,6 +393,7 @@ class Engine:
             self._loop.remove_reader(fd)
         running.child.close()
         del self._running[ref]
+        self.launcher.jobservers.left(ref)
         self._sweeping.add(ref)
         worker = self.pool.workers.get(ref)
         asked = worker is not None and worker.termed and ended.code == 0
@@ -423,8 +444,11 @@ class Engine:
         for ref, sample in look.samples.items():
             self.pool.sample(ref, sample, now)
             self.on_sample(ref, sample, now)
-        known = {running.child.pid for running in self._running.values()} | self.other_children
+        known = {running.child.pid for running in self._running.values()} | self._other_children()
         sweep.reap_orphans(look.table, known)
+
+    def _other_children(self) -> set[int]:
+        return self.other_children | self.launcher.pids()
 
     def _background(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

@@ -28,16 +28,19 @@ class Family:
     """Pids that a worker named in its last beat."""
     _seen: dict[tuple[int, int], Ref] = field(default_factory=dict)
     _strangers: set[tuple[int, int]] = field(default_factory=set)
+    undecided: bool = False
+    """Whether the last look met a process in the middle of its exec: its environment was empty for that moment."""
 
     def sort(self, table: Mapping[int, Proc]) -> dict[Ref, list[Proc]]:
         """The living processes of every worker, roots included."""
         self._seen = {key: ref for key, ref in self._seen.items() if _present(key, table)}
         self._strangers = {key for key in self._strangers if _present(key, table)}
-        named = {pid: ref for ref, pids in self.told.items() for pid in pids}
+        self.undecided = False
+        named = {pid: ref for ref, pids in list(self.told.items()) for pid in pids}
         owners: dict[int, Ref | None] = {os.getpid(): None}
         members: dict[Ref, list[Proc]] = {}
         for proc in table.values():
-            ref = self._owner(proc, table, owners, named)
+            ref = self._seen.get(proc.key) or self._owner(proc, table, owners, named)
             if ref is not None and proc.state != ZOMBIE:
                 members.setdefault(ref, []).append(proc)
         return members
@@ -69,7 +72,7 @@ class Family:
         ref = self._seen.get(proc.key) or self.roots.get(proc.pid) or self.roots.get(proc.session)
         if ref is not None:
             return ref
-        if proc.ppid == os.getpid() or proc.pid in named:
+        if proc.ppid == os.getpid() or proc.pid in named or wire.worker_of(proc.name):
             return self._by_environment(proc)
         return None
 
@@ -80,8 +83,11 @@ class Family:
         """
         if proc.key in self._strangers:
             return None
-        directory = proctable.environment_value(proc.pid, wire.RUNTIME_DIR)
-        name = proctable.environment_value(proc.pid, wire.WORKER_NAME)
+        told = proctable.told(proc)
+        if told is None:
+            self.undecided |= proc.state != ZOMBIE
+            return None
+        directory, name = told
         ref = next((ref for ref in self.roots.values() if str(ref) == name), None)
         if ref is None or directory != self.runtime_dir:
             self._strangers.add(proc.key)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import psutil
-
+from .procfile import number_after
 from .proctable import Proc
 
 MB = 1024 * 1024
@@ -39,17 +38,14 @@ def _one(proc: Proc) -> tuple[int, int]:
         return 0, 0
     except OSError:
         return _by_psutil(proc)
-    return _field(text, b"\nPss:"), _field(text, b"\nPrivate_Clean:") + _field(text, b"\nPrivate_Dirty:")
-
-
-def _field(text: bytes, name: bytes) -> int:
-    """`Pss:      123 kB` as bytes; 0 where there is no such line."""
-    at = text.find(name)
-    return int(text[at + len(name) : text.find(b"kB", at)]) * KB if at >= 0 else 0
+    pss, clean, dirty = (number_after(text, label) or 0 for label in (b"Pss:", b"Private_Clean:", b"Private_Dirty:"))
+    return pss * KB, (clean + dirty) * KB
 
 
 def _by_psutil(proc: Proc) -> tuple[int, int]:
     """For kernels without the summary, and for processes that only their RSS may be known of."""
+    import psutil  # rarely needed, and it takes memory and time to load
+
     try:
         full = psutil.Process(proc.pid).memory_full_info()
     except psutil.NoSuchProcess:

@@ -64,11 +64,15 @@ def read(
     to another cgroup. With a thousand workers, reading them all each time was a third of the sampler's work.
     """
     host, before = host_kills(), known or {}
-    return {
-        ref: _reading(cgroups.oom_file(pid), host, now)
-        for pid, ref in roots.items()
-        if _may_differ(before.get(ref), host, now)
-    }
+    found: dict[Ref, Reading] = {}
+    read_already: dict[str, Reading] = {}
+    for pid, ref in roots.items():
+        if _may_differ(before.get(ref), host, now):
+            place = cgroups.of(pid)  # mostly the same for all
+            if place not in read_already:
+                read_already[place] = _reading(cgroups.oom_file_in(place), host, now)
+            found[ref] = read_already[place]
+    return found
 
 
 def _may_differ(known: Reading | None, host: int | None, now: float) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from mindbot_worker import wire
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 ZOMBIE = "Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Proc:
+class Proc(NamedTuple):
     """One process. `started` (clock ticks since boot) tells it from a later one with the same pid."""
 
     pid: int
@@ -22,6 +23,8 @@ class Proc:
     started: int
     cpu_ticks: int
     rss_bytes: int
+    name: str = ""
+    """What it calls itself, at most 15 characters."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -53,7 +56,8 @@ def read_one(pid: int) -> Proc | None:
     finally:
         os.close(fd)
     # The name is in parentheses and may hold any byte, so fields are counted from the last one.
-    fields = data[data.rindex(b")") + 2 :].split()
+    end = data.rindex(b")")
+    fields = data[end + 2 :].split(None, 22)
     return Proc(
         pid=pid,
         ppid=int(fields[1]),
@@ -62,20 +66,30 @@ def read_one(pid: int) -> Proc | None:
         started=int(fields[19]),
         cpu_ticks=int(fields[11]) + int(fields[12]),
         rss_bytes=int(fields[21]) * PAGE,
+        name=data[data.index(b"(") + 1 : end].decode(errors="replace"),
     )
 
 
-def environment_value(pid: int, name: str) -> str | None:
-    """The value a process was started with, or None where it has none or may not be read."""
+def environment(pid: int) -> dict[str, str]:
+    """What a process was started with; empty where it may not be read, and for a moment during its exec."""
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
+        return {}
+    entries = (entry.decode(errors="replace").partition("=") for entry in data.split(b"\0"))
+    return {name: value for name, separator, value in entries if separator}
+
+
+def told(proc: Proc) -> tuple[str, str] | None:
+    """The runtime directory and the worker that a process says it belongs to; None while that cannot be read.
+
+    A worker that was forked from the template shares its environment with all others, and is told by its name.
+    """
+    environ = environment(proc.pid)
+    if not environ:
         return None
-    prefix = f"{name}=".encode()
-    for entry in data.split(b"\0"):
-        if entry.startswith(prefix):
-            return entry[len(prefix) :].decode(errors="replace")
-    return None
+    name = wire.worker_of(proc.name) or environ.get(wire.WORKER_NAME, "")
+    return environ.get(wire.RUNTIME_DIR, ""), name
 
 
 def catches(pid: int, number: int) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindbot_supervisor.core.model import Ref
-from mindbot_worker import wire
 
 from . import proctable
 from .proctable import Proc
@@ -75,8 +74,7 @@ class Records:
         proc: Proc | None = proctable.read_one(record.pid)
         if proc is None or proc.started != record.started or proc.state == proctable.ZOMBIE:
             return False
-        told = {name: proctable.environment_value(record.pid, name) for name in (wire.RUNTIME_DIR, wire.WORKER_NAME)}
-        return told == {wire.RUNTIME_DIR: str(self._runtime_dir), wire.WORKER_NAME: str(record.ref)}
+        return proctable.told(proc) == (str(self._runtime_dir), str(record.ref))
 
     def _path(self, ref: Ref) -> Path:
         return self._folder / f"{ref}.json"

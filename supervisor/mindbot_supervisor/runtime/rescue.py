@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindbot_supervisor.core.actions import Recover
@@ -22,6 +23,14 @@ JOURNAL_KEPT = 86_400.0
 """Seconds after which a journal that nobody writes to any more is removed (its daemon was killed)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a rescuer has learned and cannot learn again. It goes over to the next daemon at an upgrade."""
+
+    models: dict[str, Dispatch] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+
+
 class Rescuer:
     """`recover` is one attempt for one call; what the next one has to know of it is kept here."""
 
@@ -29,6 +38,8 @@ class Rescuer:
         self._api, self._journals, self._agent_name = api, journals, agent_name
         self._models: dict[str, Dispatch] = {}
         """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
+        self._attempts: dict[str, Attempt] = {}
+        """Under way, by job."""
         self._taken: set[str] = set()
         """Agents that answer for a call already: two calls may be in one room."""
 
@@ -56,6 +67,7 @@ class Rescuer:
         until = time.monotonic() + action.seconds
         attempt = Attempt(self._api, action, model, self._taken, self._journals, until, started_here)
         answer: Answer | None = None
+        self._attempts[job] = attempt
         try:
             async with asyncio.timeout(action.seconds):
                 answer = await _insist(attempt)
@@ -65,11 +77,21 @@ class Rescuer:
             nobody = not blind and not attempt.taken_up
             answer = Failed(why, blind=blind, nobody=nobody, untouched=attempt.untouched)
         finally:
+            del self._attempts[job]
             if answer is None or isinstance(answer, Recovered):
                 self._models.pop(job, None)
             else:
                 self._models[job] = attempt.model
         return answer
+
+    def known(self) -> Known:
+        """Also what the attempts under way have learned so far."""
+        models = self._models | {job: attempt.model for job, attempt in self._attempts.items()}
+        return Known(models, sorted(self._taken))
+
+    def remember(self, known: Known) -> None:
+        self._models |= known.models
+        self._taken |= set(known.taken)
 
     def forget(self, room: str, job: str) -> None:
         """Remove the journal of a call that nobody will continue."""

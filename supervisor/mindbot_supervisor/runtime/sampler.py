@@ -1,7 +1,7 @@
 """Samples every worker's tree in a thread of its own: one pass over /proc for all of them.
 
 Reading PSS makes the kernel walk a process's page tables, so it is done where it can matter: when the cheap RSS, which
-is never less, is above the soft limit, and for everybody once in a while.
+is never less, is above the soft limit and moves, and for everybody once in a while.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from mindbot_supervisor.core.model import Ref, Sample
 from mindbot_supervisor.core.pressure import Host
 
-from . import memory, oom, pressure, proctable
+from . import memory, oom, pressure
 from .cgroups import Cgroups
 from .family import Family
 from .oom import Reading
 from .proctable import TICKS, Proc
+from .scan import Scan
 
-FULL_EVERY = 10.0
-"""Seconds between two full readings of a tree that is far from its limit."""
+FULL_EVERY, QUIET_EVERY = 10.0, 30.0
+"""Seconds between two full readings of a tree that is far from its limit, and of one whose RSS stands still."""
+MOVED = 1.0
+"""MiB of RSS, up or down, since the last full reading."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,13 @@ class _Known:
     full_at: float
     pss: float
     uss: float
+    rss: float
+    """All three as they were then."""
+
+    def stale(self, rss: float, now: float, soft_mb: float) -> bool:
+        """Whether the next reading should be a full one."""
+        near, moved = rss > soft_mb, abs(rss - self.rss) >= MOVED
+        return (near and moved) or now - self.full_at >= (FULL_EVERY if near or moved else QUIET_EVERY)
 
 
 @dataclass(slots=True)
@@ -54,6 +64,7 @@ class Sampler:
     soft_mb: float
     deliver: Callable[[Look], None]
     cgroups: Cgroups = field(default_factory=Cgroups)
+    _scan: Scan = field(default_factory=Scan)
     _known: dict[Ref, _Known] = field(default_factory=dict)
     _readings: dict[Ref, oom.Reading] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -74,10 +85,12 @@ class Sampler:
 
     def look(self, now: float) -> Look:
         """One round over all workers."""
-        table = proctable.read_all()
+        with self.lock:
+            roots = dict(self.family.roots)
+            named = {pid for pids in list(self.family.told.values()) for pid in pids}
+        table = self._scan.look(now, roots, named)
         with self.lock:
             trees = self.family.sort(table)
-            roots = dict(self.family.roots)
         samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
         self._known = {ref: known for ref, known in self._known.items() if ref in trees}
         kills, host = oom.read(self.cgroups, roots, now, self._readings), pressure.look()
@@ -87,15 +100,14 @@ class Sampler:
     def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
         known = self._known.get(ref)
         rss = memory.resident(tree)
-        if known is None or rss > self.soft_mb or now - known.full_at >= FULL_EVERY:
-            pss, uss, rss = memory.footprint(tree)
-            full_at = now
+        if known is None or known.stale(rss, now, self.soft_mb):
+            full_at, (pss, uss, full_rss) = now, memory.footprint(tree)
         else:
-            pss, uss, full_at = known.pss, known.uss, known.full_at
+            full_at, pss, uss, full_rss = known.full_at, known.pss, known.uss, known.rss
         ticks = sum(proc.cpu_ticks for proc in tree)
         percent = 0.0
         if known is not None and now > known.at:
             # Members that ended take their ticks with them; that is no negative work.
             percent = max(0.0, (ticks - known.cpu_ticks) / TICKS / (now - known.at) * 100)
-        self._known[ref] = _Known(ticks, now, full_at, pss, uss)
+        self._known[ref] = _Known(ticks, now, full_at, pss, uss, full_rss)
         return Sample(pss, uss, rss, percent, len(tree))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Mapping
 
 from mindbot_supervisor.core.model import Ref
@@ -16,6 +17,8 @@ from .proctable import Proc
 
 ROUNDS = 20
 """Looks at /proc for one kill at the most: a tree that forks faster than it is killed is tried again later."""
+PAUSE = 0.05
+"""Seconds for a process to get through its exec before it is looked at again."""
 
 
 def kill(family: Family, lock: threading.Lock, ref: Ref) -> int:
@@ -23,8 +26,10 @@ def kill(family: Family, lock: threading.Lock, ref: Ref) -> int:
     killed = 0
     for _ in range(ROUNDS):
         tree = members(family, lock, ref)
-        if not tree:
+        if not tree and not family.undecided:
             break
+        if not tree:
+            time.sleep(PAUSE)
         killed += sum(signal_one(proc, signal.SIGKILL) for proc in tree)
     return killed
 

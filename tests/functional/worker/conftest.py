@@ -22,6 +22,9 @@ from mindbot_worker import wire
 PATIENCE = 90.0
 """An import of LiveKit alone takes up to 15 s on a loaded machine."""
 
+KEY = "sk-of-the-test-and-secret"
+"""The credential that `providers` sets: it must never be in a log."""
+
 AGENT = """
 import asyncio, os, signal, time
 from livekit.agents import AgentServer, JobContext
@@ -191,3 +194,21 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     yield start
     for worker in workers:
         worker.end()
+
+
+@pytest.fixture
+def providers() -> Iterator[dict[str, str]]:
+    """The environment that points MindBot to the stand-ins."""
+    command = [sys.executable, "-m", "mindbot_worker.local", "--port", "0"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    where = json.loads(process.stdout.readline())
+    yield {
+        "OPENAI_API_KEY": KEY,
+        "DEEPGRAM_API_KEY": KEY,
+        "MINDBOT_VOICE__OPENAI_BASE_URL": where["openai_base_url"],
+        "MINDBOT_VOICE__DEEPGRAM_BASE_URL": where["deepgram_base_url"],
+        "MINDBOT_WORKER__SYNTHETIC_INTERVAL": "3600",
+    }
+    process.stdin.close()
+    process.wait(10)

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from functional.worker.conftest import KEY
 from mindbot_worker import wire
-
-KEY = "sk-of-the-test-and-secret"
-
-
-@pytest.fixture
-def providers() -> Iterator[dict[str, str]]:
-    """The environment that points MindBot to the stand-ins."""
-    command = [sys.executable, "-m", "mindbot_worker.local", "--port", "0"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None and process.stdout is not None
-    where = json.loads(process.stdout.readline())
-    yield {
-        "OPENAI_API_KEY": KEY,
-        "DEEPGRAM_API_KEY": KEY,
-        "MINDBOT_VOICE__OPENAI_BASE_URL": where["openai_base_url"],
-        "MINDBOT_VOICE__DEEPGRAM_BASE_URL": where["deepgram_base_url"],
-        "MINDBOT_WORKER__SYNTHETIC_INTERVAL": "3600",
-    }
-    process.stdin.close()
-    process.wait(10)
 
 
 @pytest.mark.parametrize(("detection", "silence"), [("vad", "0.1"), ("model", "0.55")])

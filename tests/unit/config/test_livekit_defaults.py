@@ -24,6 +24,13 @@ def in_source(package: str, path: str, pattern: str) -> str:
     [
         ("voice.min_speech_duration", "silero", "vad", r"min_speech_duration: float = ([\d.]+)"),
         ("voice.min_silence_duration", "silero", "vad", r"min_silence_duration: float = ([\d.]+)"),
+        ("voice.prefix_padding_duration", "silero", "vad", r"prefix_padding_duration: float = ([\d.]+)"),
+        ("voice.activation_threshold", "silero", "vad", r"activation_threshold: float = ([\d.]+)"),
+        ("voice.vad_sample_rate", "silero", "vad", r"sample_rate: Literal\[8000, 16000\] = (\d+)"),
+        ("voice.endpointing_ms", "deepgram", "stt", r"endpointing_ms: int = (\d+)"),
+        ("voice.stt_sample_rate", "deepgram", "stt", r"\n        sample_rate: int = (\d+)"),
+        ("voice.interim_results", "deepgram", "stt", r"interim_results: bool = (\w+)"),
+        ("voice.filler_words", "deepgram", "stt", r"filler_words: bool = (\w+)"),
         ("voice.stt_model", "deepgram", "stt", r'model: DeepgramModels \| str = "([^"]+)"'),
         ("voice.llm_model", "openai", "llm", r'class LLM\(.*?model: str \| ChatModels = "([^"]+)"'),
         ("voice.tts_model", "openai", "tts", r'DEFAULT_MODEL = "([^"]+)"'),

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis.stateful import RuleBasedStateMachine
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Recover, Spawn, Terminate
+from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Recover, Spawn, Terminate, Withdraw
 from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.core.recovery import Terms
@@ -19,7 +19,10 @@ LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
 
 
 class Shell(RuleBasedStateMachine):
-    """`alive` are the processes that exist; `sound` says that nothing was found wrong in the last step."""
+    """`alive` are the processes that exist, `starting` those that were asked for, while starting one is `slow`.
+
+    `sound` says that nothing was found wrong in the last step.
+    """
 
     def begin(self, workers, unavailable, beats, recovery, max_age, leftovers) -> None:
         self.policy = policy(
@@ -32,6 +35,8 @@ class Shell(RuleBasedStateMachine):
         self.pool = Pool(self.policy, self.now)
         self.pool.recover_by(Terms(2, 5.0) if recovery else None)
         self.alive: dict[Ref, int] = {}
+        self.starting: list[Ref] = []
+        self.slow = False
         self.dead: list[Ref] = []
         self.generations: dict[int, int] = {}
         self.seqs: Counter[Ref] = Counter()
@@ -43,7 +48,7 @@ class Shell(RuleBasedStateMachine):
         self.exits: Counter[Ref] = Counter()
         self.ever_ready = self.sound = False
         if self.pool.recovery is not None:
-            self._count_superseded()
+            self.count_superseded(self.pool)
         for slot, termed in leftovers:
             self.adopt(Ref(slot, 3), termed)
 
@@ -52,9 +57,9 @@ class Shell(RuleBasedStateMachine):
         self.generations[ref.slot], self.alive[ref] = ref.generation, 10_000 + ref.slot
         self.do(self.pool.adopt(ref, self.alive[ref], self.now, termed=termed))
 
-    def _count_superseded(self) -> None:
+    def count_superseded(self, pool: Pool) -> None:
         """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
-        recovery = self.pool.recovery
+        recovery = pool.recovery
         supersede = recovery._supersede
 
         def counted(job: str):
@@ -78,6 +83,8 @@ class Shell(RuleBasedStateMachine):
         match action:
             case Spawn(ref=ref):
                 self.spawn(ref)
+            case Withdraw(ref=ref):
+                self.withdraw(ref)
             case Terminate(ref=ref):
                 assert ref in self.alive, "no signal to what is not alive"
                 assert ref not in self.termed, "a second SIGTERM ends all calls of a LiveKit worker"
@@ -98,6 +105,21 @@ class Shell(RuleBasedStateMachine):
         assert ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
         assert not self.pool.stopping
         self.generations[ref.slot] = ref.generation
+        self.starting.append(ref)
+        if not self.slow:
+            self.started(ref)
+
+    def withdraw(self, ref: Ref) -> None:
+        """Of those that were asked for and do not run yet, half can still be called off."""
+        assert ref in self.starting, "whatever runs gets a signal"
+        if sum(self.generations.values()) % 2:
+            self.starting.remove(ref)
+            self.dead.append(ref)
+            self.do(self.pool.exited(ref, Exit(code=0), self.now))
+
+    def started(self, ref: Ref) -> None:
+        """What came of a spawn."""
+        self.starting.remove(ref)
         if self.refuse:
             self.refuse -= 1
             self.dead.append(ref)
@@ -111,6 +133,8 @@ class Shell(RuleBasedStateMachine):
         """By our own choice no slot loses its serving worker: a soft reason waits for a replacement that is ready."""
         slot = self.pool.slots.get(ref.slot)
         if self.pool.stopping or slot is None or slot.emptied or slot.surplus or self.pool.workers[ref].leftover:
+            return
+        if self.pool.workers[ref].ready_at is None:
             return
         assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
 

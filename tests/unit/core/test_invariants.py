@@ -8,11 +8,12 @@ from dataclasses import replace
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
+from pydantic import TypeAdapter
 
 from mindbot_supervisor.core import events, snapshot
 from mindbot_supervisor.core.history import ERRORS_KEPT
-from mindbot_supervisor.core.model import Exit, Reason, Ref, Sample
-from mindbot_supervisor.core.pool import BY_OPERATOR, Pool
+from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.pressure import Host
 from mindbot_supervisor.core.recovery import Alone, Failed, Recovered
 from mindbot_supervisor.core.slots import JITTER
@@ -42,6 +43,9 @@ BEATS = st.fixed_dictionaries(
 FAILED = [Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
 ANSWERS = st.sampled_from([Recovered("agent"), Alone(), *FAILED])
 HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
+
+
+SNAPSHOT = TypeAdapter(snapshot.Snapshot)
 
 
 def job(number: int, ref: Ref) -> str:
@@ -76,6 +80,7 @@ class PoolMachine(Shell):
     @rule(seconds=st.integers(1, 40), calls=st.integers(0, 2))
     def live_on(self, seconds: int, calls: int) -> None:
         """Time passes and everybody is well; what was killed is gone."""
+        self.start_at_once()
         for ref in sorted(self.killed):
             self.end(ref, Exit(signal=9))
         for _ in range(seconds):
@@ -158,6 +163,20 @@ class PoolMachine(Shell):
     def spawns_will_fail(self, times: int) -> None:
         self.refuse = times
 
+    @rule()
+    def spawns_take_a_while(self) -> None:
+        self.slow = True
+
+    @precondition(lambda self: self.starting)
+    @rule(number=ANY)
+    def spawn_is_done(self, number: int) -> None:
+        self.started(self.starting[number % len(self.starting)])
+
+    def start_at_once(self) -> None:
+        self.slow = False
+        for ref in list(self.starting):
+            self.started(ref)
+
     @precondition(lambda self: self.attempts)
     @rule(number=ANY, answer=ANSWERS)
     def attempt_is_answered(self, number: int, answer: object) -> None:
@@ -191,13 +210,25 @@ class PoolMachine(Shell):
     def stop(self, at_once: bool) -> None:
         self.do(self.pool.stop_now(self.now) if at_once else self.pool.stop(self.now))
 
-    @precondition(lambda self: self.pool.recovery is None and not self.pool.stopping)
-    @rule()
-    def upgrade(self) -> None:
-        """Another daemon goes on in this one's place."""
+    @precondition(lambda self: not self.pool.stopping)
+    @rule(seconds=st.sampled_from([0.5, 20.0]))
+    def upgrade(self, seconds: float) -> None:
+        """Another daemon goes on in this one's place, a moment later. What it is handed has been a file meanwhile."""
+        self.start_at_once()
+        handed = SNAPSHOT.validate_json(SNAPSHOT.dump_json(snapshot.take(self.pool)))
+        self.now += seconds
         fresh = Pool(self.policy, self.now)
-        snapshot.put(fresh, snapshot.take(self.pool))
+        if self.pool.recovery is not None:
+            fresh.recover_by(self.pool.recovery.terms)
+            self.count_superseded(fresh)
+        snapshot.put(fresh, handed, self.now)
+        assert snapshot.take(fresh).workers == snapshot.take(self.pool).workers
         self.pool = fresh
+        self.attempts.clear()
+        self.tick(1.0)
+        cases = self.pool.recovery.cases.values() if self.pool.recovery is not None else ()
+        waiting = {case.call.job for case in cases if case.due is None}
+        assert waiting <= set(self.attempts), "who waits for an answer has asked for an attempt"
 
     # -- what holds ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +248,7 @@ class PoolMachine(Shell):
         assert all(count == 1 for count in seats.values())
 
     def the_pool_knows_exactly_the_living(self) -> None:
-        assert set(self.pool.workers) == set(self.pool.histories) == set(self.alive)
+        assert set(self.pool.workers) == set(self.pool.histories) == {*self.alive, *self.starting}
         assert all(self.pool.workers[ref].pid == pid for ref, pid in self.alive.items())
 
     def only_so_many_leave_at_one_time(self) -> None:
@@ -229,8 +260,8 @@ class PoolMachine(Shell):
             assert slot.retry_at is None or slot.retry_at - self.now <= limit * (1 + JITTER) + 1e-6
 
     def memory_is_bounded(self) -> None:
-        pool, living = self.pool, set(self.alive)
-        assert {ref for ref, _ in pool._warned} <= living
+        pool, living = self.pool, {*self.alive, *self.starting}
+        assert {ref for ref, _ in pool.warned} <= living
         assert set(pool.pressure._least) <= living
         assert len([slot for slot in pool.slots.values() if not slot.surplus]) == self.wanted
         assert {index for index, slot in pool.slots.items() if slot.surplus} <= {ref.slot for ref in living}
@@ -261,7 +292,8 @@ class PoolMachine(Shell):
         self.do(self.pool.stop(self.now))
         assert not any(worker.phase in YOUNG for worker in self.pool.workers.values())
         deadline = self.now + self.policy.pool.drain_timeout + 60
-        while (self.alive or (self.pool.recovery and self.pool.recovery.cases)) and self.now < deadline:
+        while (self.pool.workers or (self.pool.recovery and self.pool.recovery.cases)) and self.now < deadline:
+            self.start_at_once()
             for ref in sorted(self.killed):
                 self.end(ref, Exit(signal=9))
             self.tick(1.0)

@@ -3,17 +3,24 @@
 import pytest
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import DumpStacks, Kill, Terminate
-from mindbot_supervisor.core.lifecycle import Judged, Kept, Passed, Relieved, Said, step
+from mindbot_supervisor.core.actions import DumpStacks, Kill, Terminate, Withdraw
+from mindbot_supervisor.core.lifecycle import Began, Judged, Kept, Moved, Passed, Relieved, Said, step
+from mindbot_supervisor.core.migration import MOVE_GRACE
 from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
-from mindbot_supervisor.core.policy import HUNG_CALLS_GRACE, KILL_REPEAT, STACK_GRACE, STOP_TIMEOUT
+from mindbot_supervisor.core.policy import (
+    HUNG_CALLS_GRACE,
+    KILL_REPEAT,
+    MEMORY_STACK_GRACE,
+    STACK_GRACE,
+    STOP_TIMEOUT,
+)
 
 from .build import policy, worker
 
 POLICY = policy()
 NOW = 50.0
 SOFT = Verdict(Reason.ERRORS, Urgency.DRAIN, 11, 10)
-HARD = Verdict(Reason.MEMORY, Urgency.KILL, 400, 300)
+HARD = Verdict(Reason.STOP, Urgency.KILL)
 HUNG = Verdict(Reason.HUNG, Urgency.KILL, 10, 10)
 STARTING, READY, DRAINING, KILLING = Phase.STARTING, Phase.READY, Phase.DRAINING, Phase.KILLING
 
@@ -57,6 +64,14 @@ TABLE = [
     (KILLING, Relieved(SOFT), KILLING, [], []),
     (KILLING, Passed(), KILLING, [], []),
     *((phase, Kept(), phase, [], []) for phase in Phase),
+    (STARTING, Began(1, 0.5), STARTING, [], []),
+    (READY, Began(1, 0.5), READY, [], []),
+    (DRAINING, Began(1, 0.5), DRAINING, [], []),
+    (KILLING, Began(1, 0.5), KILLING, [Kill], []),
+    (STARTING, Moved(), STARTING, [], []),
+    (READY, Moved(), READY, [], []),
+    (DRAINING, Moved(), DRAINING, [], []),
+    (KILLING, Moved(), KILLING, [Kill], []),
 ]
 
 
@@ -70,7 +85,7 @@ def test_each_event_has_its_meaning_in_each_phase(phase, event, after, actions, 
 
 def test_the_table_names_every_phase_with_every_event():
     assert {(phase, type(event)) for phase, event, *_ in TABLE} == {
-        (phase, event) for phase in Phase for event in (Said, Judged, Relieved, Passed, Kept)
+        (phase, event) for phase in Phase for event in (Began, Said, Judged, Relieved, Passed, Kept, Moved)
     }
 
 
@@ -113,12 +128,46 @@ def test_a_hung_worker_with_calls_waits_for_its_replacement_but_not_for_ever(cal
     assert [type(action) for action in taken.actions] == ([Kill] if killed else [])
 
 
-@pytest.mark.parametrize("reason", [Reason.HUNG, Reason.START, Reason.DRAIN_TIMEOUT])
-def test_stacks_that_tell_why_have_time_to_come_before_the_kill(reason):
+@pytest.mark.parametrize(
+    ("reason", "grace"),
+    [
+        (Reason.HUNG, STACK_GRACE),
+        (Reason.START, STACK_GRACE),
+        (Reason.DRAIN_TIMEOUT, STACK_GRACE),
+        (Reason.MEMORY, MEMORY_STACK_GRACE),
+    ],
+)
+def test_stacks_that_tell_why_have_time_to_come_before_the_kill(reason, grace):
     taken = step(worker(STARTING), Judged(Verdict(reason, Urgency.KILL)), NOW, POLICY)
     assert taken.actions == (DumpStacks(taken.worker.ref),)
-    assert step(taken.worker, Passed(), NOW + STACK_GRACE - 0.1, POLICY).actions == ()
-    assert step(taken.worker, Passed(), NOW + STACK_GRACE, POLICY).actions == (Kill(taken.worker.ref),)
+    assert step(taken.worker, Passed(), NOW + grace - 0.1, POLICY).actions == ()
+    assert step(taken.worker, Passed(), NOW + grace, POLICY).actions == (Kill(taken.worker.ref),)
+
+
+def test_a_replacement_that_is_ready_does_not_cut_short_the_move_of_the_calls():
+    heavy = Judged(Verdict(Reason.MEMORY, Urgency.KILL, 400, 300), calls=2, grace=MOVE_GRACE)
+    condemned = step(worker(READY), heavy, NOW, POLICY)
+    assert condemned.actions == (DumpStacks(condemned.worker.ref),)
+    assert step(condemned.worker, Passed(relieved=True), NOW + MOVE_GRACE - 0.1, POLICY).actions == ()
+    assert step(condemned.worker, Moved(), NOW + 0.5, POLICY).actions == (Kill(condemned.worker.ref),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "signal"),
+    [(Relieved(SOFT), Terminate), (Judged(HARD), Kill), (Judged(HUNG), Kill)],
+)
+def test_a_worker_that_is_still_being_started_gets_its_signal_when_it_runs_and_only_then(asked, signal):
+    told = step(worker(STARTING, pid=None), asked, NOW, POLICY)
+    assert (told.actions, len(told.changes)) == ((Withdraw(told.worker.ref),), 1)
+    begun = step(told.worker, Began(7, 0.1), NOW + 1, POLICY)
+    assert begun.actions == (signal(told.worker.ref),)
+    assert (begun.worker.pid, begun.worker.roll) == (7, 0.1)
+    assert step(begun.worker, Relieved(SOFT), NOW + 2, POLICY).actions == ()
+
+
+def test_a_program_without_beats_is_not_ready_before_it_runs():
+    lenient = policy(beats_required=False, ready_after=2.0)
+    assert step(worker(STARTING, pid=None), Passed(), NOW, lenient).worker.phase is STARTING
 
 
 def test_sigkill_is_repeated_until_the_worker_is_gone():

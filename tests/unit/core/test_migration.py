@@ -6,6 +6,7 @@ from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import Kill, Recover, Terminate
 from mindbot_supervisor.core.migration import LEAD, MOVE_GRACE, reason, seats
 from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Urgency, Verdict
+from mindbot_supervisor.core.policy import MEMORY_STACK_GRACE
 from mindbot_supervisor.core.recovery import Failed, Recovered, Terms
 
 from .build import Driver, call, policy, worker
@@ -115,8 +116,9 @@ def test_memory_kills_at_once_when_nobody_can_take_the_calls(alone):
     for ref in (B, Ref(2, 1)):
         driver.beat(ref, calls=(call(ref.slot + 10),))
     heavy(driver)
-    assert driver.did(Kill) == [Kill(A)]
     assert not moved(driver)
+    driver.tick(MEMORY_STACK_GRACE)
+    assert driver.did(Kill) == [Kill(A)]
 
 
 def test_calls_are_moved_before_the_drain_deadline_cuts_them_and_the_worker_ends_by_itself():
@@ -167,7 +169,7 @@ def test_no_more_calls_are_moved_than_others_have_seats_for():
     driver.beat(Ref(2, 1), calls=(call(6), call(7)))
     driver.beat(A, calls=(call(1), call(2)))
     driver.do(driver.pool.drain([0], driver.now))
-    driver.pool._hurried.add(A)
+    driver.pool.hurried.add(A)
     driver.tick(1)
     assert moved(driver) == ["AJ_1"]
 

@@ -3,8 +3,10 @@
 import pytest
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import GiveUp, Kill, Spawn, Terminate
+from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Spawn, Terminate, Withdraw
 from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
+from mindbot_supervisor.core.policy import MEMORY_STACK_GRACE
+from mindbot_supervisor.core.pool import Pool
 from mindbot_worker.wire import Ended, Failure
 
 from .build import Driver, beat, call, policy
@@ -38,14 +40,52 @@ def test_the_start_is_staggered_but_a_slow_one_holds_nobody_up_for_long():
 
 def test_a_first_crash_is_answered_at_once_and_the_second_after_a_wait():
     driver = full()
-    driver.do(driver.pool.exited(A1, CRASH, driver.now))
-    assert A2 in driver.pool.workers
+    effects = driver.do(driver.pool.exited(A1, CRASH, driver.now))
+    assert effects.actions == (Spawn(A2),), "with the very fact of its end, not at the next tick"
+    assert driver.pool.wake_at() is None
     driver.beat(A2)
     driver.do(driver.pool.exited(A2, CRASH, driver.now))
     assert A3 not in driver.pool.workers
     assert driver.pool.wake_at() == driver.now + 0.5
     driver.tick(0.5)
     assert A3 in driver.pool.workers
+
+
+def test_after_a_healthy_stretch_a_crash_is_a_first_one_again():
+    driver = full()
+    for generation in range(1, 5):
+        effects = driver.do(driver.pool.exited(Ref(0, generation), CRASH, driver.now))
+        assert effects.actions == (Spawn(Ref(0, generation + 1)),)
+        assert not driver.told(events.SLOT_BACKOFF)
+        driver.run(driver.pool.policy.restart.healthy_after + 2)
+
+
+def test_a_shell_that_asks_while_it_carries_out_signals_nobody_who_does_not_run_yet():
+    """The first of three spawns is done, and before the others are, the operator stops the pool."""
+    pool, now = Pool(policy(), 0.0), 0.0
+    spawns = pool.tick(now).actions
+    assert spawns == (Spawn(A1), Spawn(B1), Spawn(C1))
+    assert pool.spawned(A1, 1, now, 0.5).actions == ()
+    assert pool.stop(now).actions == (Terminate(A1), Withdraw(B1), Withdraw(C1))
+    assert pool.spawned(B1, 2, now, 0.5).actions == (Terminate(B1),)
+    (exited,) = pool.exited(C1, Exit(code=0), now).changes
+    assert exited.fields["verdict"] == "asked", "it was withdrawn"
+    assert set(pool.workers) == {A1, B1}
+
+
+@pytest.mark.parametrize("ask", ["drain", "scale"])
+def test_a_spawn_that_fails_after_it_was_no_longer_wanted_is_no_failure(ask):
+    driver = full()
+    pool = driver.pool
+    pool.scale(4, driver.now)
+    new = Ref(3, 1)
+    assert pool.workers[new].pid is None
+    driver.do(pool.drain([3], driver.now) if ask == "drain" else pool.scale(3, driver.now))
+    driver.do(pool.spawn_failed(new, "cannot start x: no such file", driver.now, 0.5))
+    assert new not in pool.workers
+    assert (3 in pool.slots) is (ask == "drain")
+    assert not driver.told(events.SLOT_BACKOFF)
+    assert pool.restarts == {}
 
 
 def test_exit_0_that_nobody_asked_for_is_a_crash():
@@ -191,12 +231,15 @@ def test_nobody_is_hung_when_the_supervisor_itself_did_not_run():
     assert driver.pool.ready == 3
 
 
-def test_memory_over_the_hard_limit_is_answered_at_once():
+def test_memory_over_the_hard_limit_is_answered_at_once_and_the_kill_waits_for_nothing_but_the_stacks():
     driver = full(limits={"memory_soft_mb": 200, "memory_hard_mb": 300})
     driver.do(driver.pool.sample(A1, Sample(301, 301, 301), driver.now))
     driver.tick()
-    assert driver.did(Kill, A1)
     assert A2 in driver.pool.workers
+    assert driver.did(DumpStacks) == [DumpStacks(A1)]
+    assert driver.pool.wake_at() == driver.now + MEMORY_STACK_GRACE
+    driver.tick(MEMORY_STACK_GRACE)
+    assert driver.did(Kill, A1)
 
 
 def test_calls_are_told_when_they_start_and_end_and_counted_by_outcome():

@@ -155,5 +155,5 @@ def test_starvation_excuses_silence_and_no_other_hard_reason():
     under(driver, STARVED, 11, silent=(A1, B1))
     weigh(driver, a=301)
     driver.tick()
-    assert driver.did(Kill, A1)
+    assert driver.told(events.WORKER_KILLING, A1)
     assert not driver.did(Kill, B1)

@@ -6,6 +6,7 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Change, Ref, Sample
+from mindbot_supervisor.ops import flight
 from mindbot_supervisor.ops.flight import CHANGES, ENDED, LINES, MINUTE, TEXT_MAX, Recorder
 from mindbot_supervisor.ops.redact import Redactor
 from mindbot_worker.wire import Beat, Call
@@ -108,6 +109,39 @@ def test_calls_that_were_lost_with_the_worker_belong_to_its_record():
     seen.tell(events.CALL_LOST, room="r1")
     seen.recorder.finish(A)
     assert [change["event"] for change in seen.recorder.ended(A)["changes"]] == [events.WORKER_EXITED, events.CALL_LOST]
+
+
+def test_the_last_minute_goes_on_in_the_next_version_of_the_program():
+    old, new = Recorded(), Recorded()
+    for second in range(90):
+        old.now = float(second)
+        old.recorder.beat(A, Beat(second, "ready", calls=(Call("r1", "j1"),), problem="slow"), old.now)
+        old.recorder.sample(A, Sample(10.04, 9, 11, 50.0, 2), old.now)
+        old.recorder.output(A, "info", "worker.output", {"text": f"line {second}"})
+    old.tell(events.WORKER_SUSPECT, limit=Ref(1, 2))
+    old.tell(events.WORKER_KILLING, reason="hung", value=11.0)
+    old.tell(events.WORKER_STACK, stack='File "a.py"')
+    new.recorder.restore(old.recorder.saved())
+    new.now = old.now
+    assert new.recorder.live(A, new.now) == old.recorder.live(A, old.now)
+    new.now += 30
+    new.recorder.beat(A, Beat(0, "ready"), new.now)
+    new.tell(events.WORKER_EXITED, verdict="killed", reason="hung")
+    new.recorder.finish(A)
+    entry = new.recorder.ended(A)
+    assert (len(entry["beats"]), len(entry["log"])) == (MINUTE, LINES), "the bounds hold on"
+    assert entry["beats"][0]["at"] == -88, "the oldest has made room"
+    assert entry["evidence"] == {"value": 11.0}
+
+
+def test_what_is_handed_over_is_bounded(monkeypatch):
+    seen = Recorded()
+    for slot in range(50):
+        seen.recorder.output(Ref(slot, 1), "info", "worker.output", {"text": "x" * 900})
+    monkeypatch.setattr(flight, "SAVED_MAX", 10_000)
+    saved = seen.recorder.saved()
+    assert 5 < len(saved) < 12
+    assert sum(map(len, saved)) <= 10_000
 
 
 def test_an_end_that_everybody_wished_is_remembered_but_not_written():

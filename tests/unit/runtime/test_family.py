@@ -11,8 +11,8 @@ ME = os.getpid()
 A, B = Ref(0, 1), Ref(1, 1)
 
 
-def proc(pid: int, ppid: int, session: int | None = None, state: str = "S", started: int = 1) -> Proc:
-    return Proc(pid, ppid, pid if session is None else session, state, started, 0, 0)
+def proc(pid: int, ppid: int, session: int | None = None, state: str = "S", started: int = 1, name: str = "") -> Proc:
+    return Proc(pid, ppid, pid if session is None else session, state, started, 0, 0, name)
 
 
 def sort(family: Family, *procs: Proc) -> dict[Ref, list[int]]:
@@ -50,10 +50,28 @@ def test_a_later_process_with_the_same_pid_is_a_stranger():
 
 def test_an_orphan_that_came_to_us_is_known_by_its_environment(monkeypatch):
     words = {"MINDBOT_RUNTIME_DIR": "/run/x", "MINDBOT_WORKER_NAME": "1.1"}
-    monkeypatch.setattr(proctable, "environment_value", lambda _, name: words[name])
+    monkeypatch.setattr(proctable, "environment", lambda _: words)
     assert sort(family(), proc(300, ME)) == {B: [300]}
     words["MINDBOT_RUNTIME_DIR"] = "/run/another"
     assert sort(family(), proc(300, ME)) == {}
+
+
+def test_an_orphan_in_the_middle_of_its_exec_is_decided_on_later(monkeypatch):
+    words = {}
+    monkeypatch.setattr(proctable, "environment", lambda _: words)
+    kin = family()
+    assert sort(kin, proc(300, ME)) == {}
+    assert kin.undecided
+    words |= {"MINDBOT_RUNTIME_DIR": "/run/x", "MINDBOT_WORKER_NAME": "1.1"}
+    assert sort(kin, proc(300, ME)) == {B: [300]}
+    assert not kin.undecided
+
+
+def test_an_orphan_that_was_forked_from_the_template_is_known_by_its_name(monkeypatch):
+    monkeypatch.setattr(proctable, "environment", lambda _: {"MINDBOT_RUNTIME_DIR": "/run/x"})
+    assert sort(family(), proc(300, ME, name="mb 1.1 job")) == {B: [300]}
+    assert sort(family(), proc(50, ME), proc(300, 50, name="mb 1.1 job")) == {B: [300]}
+    assert sort(family(), proc(301, ME, name="mb 7.1 job"), proc(302, ME, name="mb")) == {}
 
 
 def test_a_worker_that_names_a_strangers_pid_does_not_get_it():

@@ -77,6 +77,15 @@ def test_activity_from_the_future_counts_as_now() -> None:
     assert calls.live(106)[0].idle == 5 and calls.idle(106) == 5
 
 
+def test_the_end_of_a_call_tells_what_it_was_like_however_it_ended() -> None:
+    for died in (False, True):
+        calls = opened()
+        calls.reported(Report("j", 1, summary={"turns": 1}), 101)
+        calls.reported(Report("j", 2, summary={"turns": 2, "audio": "good"}), 102)
+        calls.closed("j", died=died, now=103)
+        assert calls.ended(103)[0].summary == {"turns": 2, "audio": "good"}
+
+
 def test_the_end_of_a_call_is_repeated_for_a_while() -> None:
     calls = opened()
     calls.closed("j", died=False, now=200)

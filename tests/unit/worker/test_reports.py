@@ -15,7 +15,16 @@ from mindbot_worker.inbox import Inbox
 from mindbot_worker.jobs.outbox import Outbox
 from mindbot_worker.reports import Report, decode, encode
 
-REPORT = Report("AJ_1", 3, "speaking", 12.5, {"llm": 2}, 1, failed=True)
+REPORT = Report(
+    "AJ_1",
+    3,
+    "speaking",
+    12.5,
+    {"llm": 2},
+    1,
+    failed=True,
+    summary={"audio": "quiet", "response_p95": 1.25, "turns": 3},
+)
 
 
 def test_a_report_survives_the_way() -> None:
@@ -39,6 +48,13 @@ def test_garbage_is_no_report(datagram: bytes) -> None:
         {"job": "j", "seq": 1, "state": "s" * 65},
         {"job": "j", "seq": 1, "failed": 1},
         {"job": "j", "seq": 1, "unknown": 1},
+        {"job": "j", "seq": 1, "summary": []},
+        {"job": "j", "seq": 1, "summary": {"audio": "x" * 33}},
+        {"job": "j", "seq": 1, "summary": {"x" * 33: 1}},
+        {"job": "j", "seq": 1, "summary": {"nested": {}}},
+        {"job": "j", "seq": 1, "summary": {"flag": True}},
+        {"job": "j", "seq": 1, "summary": {"never": float("nan")}},
+        {"job": "j", "seq": 1, "summary": {str(n): n for n in range(41)}},
         {"job": "j", "seq": 1, "active_at": float("nan")},
         {"job": "j", "seq": 1, "active_at": 10**400},
         [],

@@ -1,61 +1,71 @@
-"""Seats shared by all processes of a host."""
+"""Seats at a provider: as many as there are, for as long as a caller waits, and counted."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
+import logging
 from pathlib import Path
 
 import pytest
 
-from mindbot_worker.voice import seats
-from mindbot_worker.voice.seats import Seats
+from mindbot_worker.providers.seats import ALONE, Seats
+from mindbot_worker.usage import Meter
 
 
-async def test_only_so_many_seats_are_taken_at_one_time(tmp_path: Path) -> None:
+async def most_at_once(places: list[Seats]) -> int:
     at_once = most = 0
 
     async def request(place: Seats) -> None:
         nonlocal at_once, most
-        ticket = await place.take()
+        seat = await place.take()
         at_once += 1
         most = max(most, at_once)
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0)
         at_once -= 1
-        ticket.give_back()
-        ticket.give_back()
+        seat.give_back()
+        seat.give_back()
 
-    # two objects, as in two processes: the files are what they share
-    await asyncio.gather(*(request(Seats(tmp_path, "openai", 3)) for _ in range(9)))
-    assert most == 3
+    await asyncio.gather(*(request(place) for place in places))
+    return most
 
 
-async def test_after_some_time_a_request_goes_ahead_without_a_seat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(seats, "_PATIENCE", 0.1)
-    place = Seats(tmp_path, "openai", 1)
+async def test_all_who_use_the_same_directory_share_the_seats(tmp_path: Path) -> None:
+    # two objects, as in two processes: the file is what they share
+    assert await most_at_once([Seats(tmp_path, "openai", 3, Meter()) for _ in range(9)]) <= 3
+
+
+async def test_providers_have_their_own_seats(tmp_path: Path) -> None:
+    assert await Seats(tmp_path, "openai", 1, Meter()).take(1)
+    assert await Seats(tmp_path, "deepgram", 1, Meter()).take(1)
+
+
+async def test_a_request_waits_no_longer_than_its_caller_and_never_goes_ahead(tmp_path: Path) -> None:
+    meter = Meter()
+    place = Seats(tmp_path, "openai", 1, meter)
     held = await place.take()
-    ticket = await asyncio.wait_for(place.take(), 5)
-    ticket.give_back()
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await place.take(within=0.05)
     held.give_back()
+    (await place.take(within=5)).give_back()
+    assert meter.totals()["openai"]["waits"] == 2 and meter.totals()["openai"]["waited"] >= 0.1
 
 
-def test_a_killed_process_gives_its_seat_back(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, sys, time\nfrom pathlib import Path\nfrom mindbot_worker.voice.seats import Seats\n"
-        "ticket = asyncio.run(Seats(Path(sys.argv[1]), 'openai', 1).take())\nprint('taken', flush=True)\ntime.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
-    assert holder.stdout is not None and holder.stdout.readline() == b"taken\n"
-    place = Seats(tmp_path, "openai", 1)
-    assert place._try() is None
-    holder.kill()
-    holder.wait(10)
-    assert place._try() is not None
+async def test_one_that_is_cancelled_leaves_the_queue(tmp_path: Path) -> None:
+    place = Seats(tmp_path, "openai", 1, Meter())
+    held = await place.take()
+    waiting = asyncio.create_task(place.take())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    held.give_back()
+    assert await place.take(within=5)
 
 
-async def test_without_a_directory_there_is_no_limit(tmp_path: Path) -> None:
-    for place in (Seats(None, "openai", 1), Seats(tmp_path / "gone", "openai", 1)):
-        assert [await place.take() for _ in range(3)]
+async def test_without_a_directory_the_call_limits_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert await most_at_once([Seats(None, "openai", 2, Meter())] * 7) == 2
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        assert await most_at_once([Seats(tmp_path / "gone", "openai", 2, Meter())] * 7) == 2
+    assert [record.__dict__["event"] for record in caplog.records] == [ALONE]

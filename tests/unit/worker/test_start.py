@@ -60,10 +60,17 @@ def test_the_turn_detectors_weights_are_left_out_where_mindbot_does_not_use_them
 
 
 def test_what_the_user_has_set_for_livekit_stays() -> None:
-    environ = {environment.LOOP_BLOCK_WARN_MS: "100", environment.PRELOAD_LOCAL_INFERENCE: "1"}
-    before = dict(environ)
+    environ = {environment.LOOP_BLOCK_WARN_MS: "70", environment.PRELOAD_LOCAL_INFERENCE: "1"}
     environment.prepare(environ, Settings(voice=Voice(turn_detection="vad")), environment.MINDBOT)
-    assert environ == before
+    assert environ[environment.PRELOAD_LOCAL_INFERENCE] == "1"
+    assert environ[environment.LOOP_BLOCK_WARN_MS_IN_CALLS] == "70"
+
+
+def test_the_loop_monitor_is_off_until_there_is_a_call() -> None:
+    environ: dict[str, str] = {}
+    environment.prepare(environ, Settings(), environment.MINDBOT)
+    assert environ[environment.LOOP_BLOCK_WARN_MS] == "0"
+    assert float(environ[environment.LOOP_BLOCK_WARN_MS_IN_CALLS]) > 0
 
 
 def test_mindbot_needs_its_providers_or_urls_of_ones_own() -> None:

@@ -26,7 +26,13 @@ calls = st.builds(
     idle=numbers,
     state=texts,
 )
-ends = st.builds(wire.Ended, room=texts, job=texts, outcome=st.sampled_from([wire.COMPLETED, wire.FAILED, wire.KILLED]))
+ends = st.builds(
+    wire.Ended,
+    room=texts,
+    job=texts,
+    outcome=st.sampled_from([wire.COMPLETED, wire.FAILED, wire.KILLED]),
+    summary=st.dictionaries(st.text(max_size=32), numbers | st.text(max_size=32), max_size=5),
+)
 beats = st.builds(
     wire.Beat,
     seq=counts,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
-from mindbot_worker.jobs import keeping, rooms, sessions
+from mindbot_worker import timings
+from mindbot_worker.jobs import keeping, loop_watch, once, rooms, sessions
+from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
+from mindbot_worker.jobs.home import Home
 from mindbot_worker.jobs.outbox import Outbox
 from mindbot_worker.jobs.reporter import CallReporter
 from mindbot_worker.jobs.signals import settle
 from mindbot_worker.output.redaction import redactor
 from mindbot_worker.output.stdio import guard
+from mindbot_worker.robust.connecting import CallEnded
 
 JOB = "job"
 """Kind of error: the agent's entrypoint raised."""
@@ -31,6 +35,8 @@ class Setup:
     """Once in each job process, before it takes a call; then the user's own setup function."""
 
     inner: Callable[[JobProcess], Any] | None
+    home: Home | None = None
+    """Where the job process belongs, if it is forked from a server that all workers share."""
 
     def __call__(self, process: JobProcess) -> Any:
         if process.executor_type is JobExecutorType.PROCESS:
@@ -47,12 +53,15 @@ class Entrypoint:
     reports_to: str
     keeps: bool = False
     """Whether what is said is kept while the call lives, so that another agent can continue it."""
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     async def __call__(self, context: JobContext) -> None:
+        await loop_watch.begin()
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
         sessions.watch(reporter)
-        rooms.watch(context.room, reporter)
-        context.add_shutdown_callback(_ending(reporter))
+        connection = Disconnects(context.room, reporter, self.tolerance)
+        rooms.watch(context.room, reporter, connection)
+        context.add_shutdown_callback(_ending(reporter, connection))
         reporter.send()
         if self.keeps:
             keeping.begin(context)
@@ -60,18 +69,22 @@ class Entrypoint:
             await self.inner(context)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except CallEnded:
+            return  # nothing went wrong: there was nobody to talk to any more
+        except Exception as exc:
             # LiveKit ends such a job with exit code 0 and reports a success
-            reporter.failed(JOB)
+            reporter.failed(JOB if once.is_new(exc) else "")
             raise
         _limit_synthetic(context)
 
 
-def _ending(reporter: CallReporter) -> Callable[[], Any]:
+def _ending(reporter: CallReporter, connection: Disconnects) -> Callable[[], Any]:
     async def report_the_end() -> None:
         reporter.ending()
+        connection.stop()
         sessions.forget(reporter)
         keeping.end(reporter.job)
+        timings.log_summary()
 
     return report_the_end
 

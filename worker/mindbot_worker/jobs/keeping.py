@@ -97,6 +97,11 @@ def kept(session: AgentSession[Any], job: str) -> None:
         keeper.keep(session.history)
 
 
+def keeps(job: str) -> bool:
+    """Whether another agent could go on with this job's call."""
+    return job in _keepers
+
+
 def end(job: str) -> None:
     """The call ended as it should."""
     keeper = _keepers.pop(job, None)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 
+from mindbot_worker import wire
 from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.jobs.turns import Turns
 from mindbot_worker.reports import ENDING, STARTING, Report, encode
+from mindbot_worker.usage import Meter
 
 _APART = 0.25
 """Reports of mere activity are at least this far apart; a change goes at once."""
+_USAGE_WITHIN = 1.0
+"""What was used is told so soon, with the next report at the latest."""
 _AGAIN = 0.1
 """A report that found the worker's socket full is tried again this soon."""
 
@@ -27,8 +33,13 @@ class CallReporter:
         self._errors: Counter[str] = Counter()
         self._fatal = 0
         self._failed = False
+        self._summary: dict[str, float | str] = {}
+        self.rate_limited = 0
+        """How often a session was refused by a provider for asking too much (429)."""
         self._sent_at = 0.0
         self._later: asyncio.TimerHandle | None = None
+        self.usage = Meter(self._used)
+        self.turns = Turns(self.summarise)
 
     def activity(self) -> None:
         """Either side was heard, or did something."""
@@ -51,10 +62,22 @@ class CallReporter:
         self._fatal += not recoverable
         self.send()
 
-    def failed(self, kind: str) -> None:
-        """The agent's own code raised: the call did not do what it was for."""
+    def _used(self) -> None:
+        """No hurry, and the loop may be gone when the last connection is closed."""
+        with contextlib.suppress(RuntimeError):
+            self._send_in(_USAGE_WITHIN)
+
+    def failed(self, kind: str = "") -> None:
+        """The agent's own code raised: the call did not do what it was for. Without a `kind` the error is counted."""
         self._failed = True
-        self.error(kind, recoverable=False)
+        if kind:
+            self.error(kind, recoverable=False)
+        else:
+            self.send()
+
+    def summarise(self, **summary: float | str) -> None:
+        """What the call has been like so far, told with the next report: the last one is in the log of its end."""
+        self._summary |= summary
 
     def ending(self) -> None:
         self._state = ENDING
@@ -67,7 +90,15 @@ class CallReporter:
         self._seq += 1
         self._sent_at = time.monotonic()
         report = Report(
-            self.job, self._seq, self._state, self._active_at, dict(self._errors), self._fatal, self._failed
+            self.job,
+            self._seq,
+            self._state,
+            self._active_at,
+            dict(self._errors),
+            self._fatal,
+            self._failed,
+            wire.rounded(self.usage.totals()),
+            dict(self._summary),
         )
         if not self._outbox.send(encode(report)):
             self._send_in(_AGAIN)

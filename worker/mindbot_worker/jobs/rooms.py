@@ -1,4 +1,4 @@
-"""Watches the room of a job: for agents without an AgentSession it is all there is to see."""
+"""Watches the room of a job, for every agent; for those without an AgentSession it is all there is to see."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from mindbot_worker.jobs.disconnects import Disconnects
 from mindbot_worker.jobs.reporter import CallReporter
 
 _ACTIVITY = (
@@ -20,11 +21,16 @@ _ACTIVITY = (
 logger = logging.getLogger(__name__)
 
 
-def watch(room: Any, reporter: CallReporter) -> None:
+def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> None:
     """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
     for event in _ACTIVITY:
         room.on(event, _guarded(lambda *_: reporter.activity()))
     room.on("active_speakers_changed", _guarded(lambda *news: _speakers(reporter, *news)))
+    room.on("reconnecting", _guarded(connection.reconnecting))
+    room.on("reconnected", _guarded(connection.reconnected))
+    room.on("disconnected", _guarded(connection.disconnected))
+    room.on("connection_quality_changed", _guarded(connection.quality))
+    connection.start()
 
 
 def _speakers(reporter: CallReporter, *news: Any) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from livekit.agents import AgentSession, get_job_context
+from livekit.agents import AgentSession, APIStatusError, get_job_context
 
-from mindbot_worker.jobs import keeping
+from mindbot_worker.jobs import keeping, once
 from mindbot_worker.jobs.reporter import CallReporter
+from mindbot_worker.usage import Meter
 
 JOB_ERROR = "job.error"
 
 _KINDS = {"stt_error": "stt", "llm_error": "llm", "tts_error": "tts", "realtime_model_error": "realtime"}
 SESSION = "session"
 """Kind of error: a session that closed because of one."""
+TOO_MANY = 429
+
+Observer = Callable[[AgentSession[Any]], None]
 
 _ACTIVITY = (
     "user_input_transcribed",
@@ -30,12 +35,43 @@ _ACTIVITY = (
 logger = logging.getLogger(__name__)
 
 _reporters: dict[str, CallReporter] = {}
+_observers: dict[str, list[Observer]] = {}
+_latest: dict[str, AgentSession[Any]] = {}
 _watched: WeakSet[AgentSession[Any]] = WeakSet()
+_numbers = itertools.count()
 
 
 def watch(reporter: CallReporter) -> None:
     """From now on sessions started by the job of `reporter` report through it."""
     _reporters[reporter.job] = reporter
+    _wrap_start()
+
+
+def observe(job: str, observer: Observer) -> None:
+    """Show each session of this job to `observer` before it starts."""
+    _observers.setdefault(job, []).append(observer)
+    _wrap_start()
+
+
+def latest(job: str) -> AgentSession[Any] | None:
+    """The session that this job started last."""
+    return _latest.get(job)
+
+
+def reporter_of(job: str) -> CallReporter | None:
+    return _reporters.get(job)
+
+
+def is_own(error: object) -> bool:
+    """Whether this is an error of a session's events: those are counted as they come."""
+    return getattr(error, "type", None) in _KINDS
+
+
+def kind_of(error: object) -> str:
+    return _KINDS.get(getattr(error, "type", ""), "other")
+
+
+def _wrap_start() -> None:
     start = AgentSession.start
     if getattr(start, "__mindbot__", False):
         return
@@ -50,21 +86,41 @@ def watch(reporter: CallReporter) -> None:
 
 
 def forget(reporter: CallReporter) -> None:
-    _reporters.pop(reporter.job, None)
+    for each in (_reporters, _observers, _latest):
+        each.pop(reporter.job, None)
+
+
+def meter_of_call() -> Meter:
+    """Where this job counts what it uses of its providers; outside of a job nobody reads it."""
+    context = get_job_context(required=False)
+    reporter = reporter_of(context.job.id) if context is not None else None
+    return reporter.usage if reporter is not None else Meter()
 
 
 def _attach(session: AgentSession[Any]) -> None:
     context = get_job_context(required=False)
-    reporter = _reporters.get(context.job.id) if context is not None else None
-    if reporter is None or session in _watched:
+    if context is None or session in _watched:
         return
     _watched.add(session)
+    _latest[context.job.id] = session
+    reporter = _reporters.get(context.job.id)
+    if reporter is not None:
+        _report(session, reporter)
+    for observer in _observers.get(context.job.id, ()):
+        observer(session)
+
+
+def _report(session: AgentSession[Any], reporter: CallReporter) -> None:
     for event in _ACTIVITY:
         _on(session, event, lambda _: reporter.activity())
     for event in keeping.ADDED:
         _on(session, event, lambda _: keeping.kept(session, reporter.job))
     _on(session, "user_state_changed", lambda event: _user_state(reporter, event))
-    _on(session, "agent_state_changed", lambda event: reporter.state(str(event.new_state)))
+    _on(session, "agent_state_changed", lambda event: _agent_state(session, reporter, str(event.new_state)))
+    _on(session, "conversation_item_added", lambda event: reporter.turns.said(event.item))
+    _on(session, "speech_created", lambda event: reporter.turns.begun(event.speech_handle))
+    number = next(_numbers)
+    _on(session, "session_usage_updated", lambda event: reporter.usage.session(number, event.usage.model_usage))
     _on(session, "error", lambda event: _error(reporter, event))
     _on(session, "close", lambda event: _close(reporter, event))
 
@@ -86,9 +142,19 @@ def _user_state(reporter: CallReporter, event: Any) -> None:
         reporter.activity()
 
 
+def _agent_state(session: AgentSession[Any], reporter: CallReporter, state: str) -> None:
+    reporter.state(state)
+    if state == "speaking":
+        reporter.turns.speaks(session.current_speech)
+
+
 def _error(reporter: CallReporter, event: Any) -> None:
     error = event.error
-    kind = _KINDS.get(getattr(error, "type", ""), "other")
+    kind = kind_of(error)
+    cause = getattr(error, "error", error)
+    once.is_new(cause)
+    status = getattr(cause, "status_code", None)
+    reporter.rate_limited += status == TOO_MANY
     recoverable = bool(getattr(error, "recoverable", False))
     reporter.error(kind, recoverable=recoverable)
     logger.log(
@@ -99,16 +165,27 @@ def _error(reporter: CallReporter, event: Any) -> None:
             "kind": kind,
             "recoverable": recoverable,
             "source": getattr(error, "label", type(event.source).__name__),
-            "reason": _one_line(getattr(error, "error", error)),
+            **_of_provider(event.source),
+            **({"status": status} if isinstance(status, int) and status > 0 else {}),
+            "reason": _one_line(cause),
         },
     )
 
 
+def _of_provider(source: object) -> dict[str, str]:
+    """Who failed, as far as LiveKit knows it."""
+    known = {name: getattr(source, name, "") for name in ("provider", "model")}
+    return {name: value for name, value in known.items() if isinstance(value, str) and value not in ("", "unknown")}
+
+
 def _close(reporter: CallReporter, event: Any) -> None:
     if event.reason == "error":
-        reporter.error(SESSION, recoverable=False)
-    reporter.ending()
+        reporter.error(SESSION, recoverable=False)  # the call is not over for that: its caller is still there
+    else:
+        reporter.ending()
 
 
 def _one_line(error: object) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    # the body of a provider's answer may hold what was said, or a part of the key
+    text = error.message if isinstance(error, APIStatusError) else str(error)
+    return " ".join(f"{type(error).__name__}: {text}".split())[:400]

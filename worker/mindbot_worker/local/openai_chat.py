@@ -23,11 +23,16 @@ class Chat:
         self._seen, self._faults = seen, faults
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
+        with self._seen.in_flight(request) as in_flight:
+            return await self._answer(request, in_flight)
+
+    async def _answer(self, request: web.Request, in_flight: int) -> web.StreamResponse:
         asked = await openai.body(request, "model", "messages")
         messages = _messages(asked)
         fault = self._faults.take("llm")
         params = {key: value for key, value in asked.items() if key not in ("model", "messages", "tools")}
-        self._seen.note("llm", model=asked["model"], messages=len(messages), text=_last_said(messages), params=params)
+        said = {"messages": len(messages), "text": _last_said(messages)}
+        self._seen.note("llm", model=asked["model"], in_flight=in_flight, params=params, **said)
         openai.check(fault)
         await trip(fault, 0)
         answer = _Answer(asked, messages, empty=openai.is_empty(fault))

@@ -27,11 +27,16 @@ class Speech:
         self._seen, self._faults = seen, faults
 
     async def create(self, request: web.Request) -> web.StreamResponse:
+        with self._seen.in_flight(request) as in_flight:
+            return await self._answer(request, in_flight)
+
+    async def _answer(self, request: web.Request, in_flight: int) -> web.StreamResponse:
         asked = await openai.body(request, "model", "input", "voice")
         wanted = _checked(asked)
         fault = self._faults.take("tts")
         params = {key: value for key, value in asked.items() if key not in ("model", "input", "voice")}
-        self._seen.note("tts", model=asked["model"], voice=asked["voice"], text=asked["input"], params=params)
+        said = {"voice": asked["voice"], "text": asked["input"]}
+        self._seen.note("tts", model=asked["model"], in_flight=in_flight, params=params, **said)
         openai.check(fault)
         await trip(fault, 0)
         sound = through(fault, _encoded(asked, wanted))

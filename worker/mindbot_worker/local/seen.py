@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,16 @@ _TEXTS_KEPT = 50
 class Seen:
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._open: set[web.Request] = set()
+
+    @contextlib.contextmanager
+    def in_flight(self, request: web.Request) -> Iterator[int]:
+        """How many requests are being answered with this one, whose clients are still there."""
+        self._open.add(request)
+        try:
+            yield sum(each.transport is not None and not each.transport.is_closing() for each in self._open)
+        finally:
+            self._open.discard(request)
 
     def note(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Records one request and returns its entry, to which a long one may add as it goes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ WORKER_LOG = "worker.log"
 """The event of a record that names none: something LiveKit, a library or the user's agent logged."""
 
 _TEXT_MAX = 8192
+_SPOKEN = re.compile(r'(were pushed for text: )(?:[^"\\]|\\.)*')
+"""LiveKit puts what was to be spoken into the error of a voice that said nothing (tts/tts.py, 1.8.9)."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RENAMED = {"job_id": "job"}
 
@@ -35,7 +38,7 @@ class Lines:
             fields = self._fields(record)
         except Exception as exc:
             fields = {"level": "error", "event": WORKER_LOG, "message": f"cannot write a log record: {exc!r}"}
-        line = self._redact(json.dumps(fields, default=_text, ensure_ascii=False))
+        line = _SPOKEN.sub(r"\1…", self._redact(json.dumps(fields, default=_text, ensure_ascii=False)))
         return line.encode("utf-8", "backslashreplace") + b"\n"
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:

@@ -110,6 +110,15 @@ class Outlet:
         with contextlib.suppress(OSError):
             self._has_room(wait)
 
+    def close(self) -> None:
+        """Give up what is its own; the descriptor itself is not."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _gone(self) -> None:
         """The reader has left: from now on this descriptor is /dev/null, for us and for C code alike."""
         with contextlib.suppress(OSError):

@@ -21,6 +21,13 @@ def outlet(fd: int) -> Outlet:
     return Outlet(fd)
 
 
+def renew() -> None:
+    """After stdout and stderr were replaced by other descriptors: forget what belonged to the old ones."""
+    for fd in (1, 2):
+        outlet(fd).close()
+    outlet.cache_clear()
+
+
 class _Raw(io.RawIOBase):
     def __init__(self, fd: int, redact: Redact | None) -> None:
         super().__init__()

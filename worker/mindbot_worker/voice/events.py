@@ -1,14 +1,21 @@
-"""What was said, in the log: whole utterances of either side, and interim transcripts at DEBUG."""
+"""Speech in the log: whole utterances of either side; interim transcripts, and who speaks or thinks, at DEBUG."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from livekit.agents import AgentSession, ConversationItemAddedEvent, UserInputTranscribedEvent
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    ConversationItemAddedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+)
 from livekit.agents.llm import ChatMessage
 
 USER_SPEECH, AGENT_SPEECH, INTERIM = "user.speech", "agent.speech", "transcript.interim"
+USER_STATE, AGENT_STATE = "user.state", "agent.state"
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +32,12 @@ def log_speech(session: AgentSession[Any], *, with_text: bool) -> None:
         if not event.is_final:
             logger.debug("hearing", extra={"event": INTERIM, **_said(event.transcript, with_text)})
 
+    def on_state(event: UserStateChangedEvent | AgentStateChangedEvent) -> None:
+        name = USER_STATE if isinstance(event, UserStateChangedEvent) else AGENT_STATE
+        logger.debug("a state has changed", extra={"event": name, "state": event.new_state, "before": event.old_state})
+
+    session.on("user_state_changed", on_state)
+    session.on("agent_state_changed", on_state)
     session.on("conversation_item_added", on_item)
     session.on("user_input_transcribed", on_transcript)
 

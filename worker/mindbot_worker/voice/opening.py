@@ -8,8 +8,10 @@ from livekit.agents import AgentSession
 from livekit.agents.llm import ChatContext, ChatMessage
 
 from mindbot_config.settings import Settings
+from mindbot_worker.performance import monitor_performance
 
 
+@monitor_performance(name="greeting", slow_after=0.2)
 def open_with(session: AgentSession[Any], settings: Settings, history: ChatContext | None) -> None:
     """`history` is what was said before, or None in a new call."""
     if history is None:

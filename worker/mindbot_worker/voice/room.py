@@ -1,46 +1,28 @@
-"""The room of a call: getting in, and not staying when there is nobody to talk to."""
+"""The room of a call: not staying when there is nobody to talk to."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, CloseEvent, JobContext
+from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
-CONNECT_RETRIED = "job.connect_retried"
+from mindbot_worker.robust import failing
 
 _LEFT_ALONE = 20.0
 """Seconds for a caller whose network broke to come back."""
 
-logger = logging.getLogger(__name__)
-
-
-async def connect(context: JobContext, *, retries: int) -> None:
-    """Join the room, again after 1, 2, 4 … seconds where it fails."""
-    for attempt in range(retries + 1):
-        try:
-            await context.connect()
-            return
-        except rtc.ConnectError as exc:
-            if attempt == retries:
-                raise
-            wait = 2**attempt
-            logger.warning(
-                "cannot join the room yet", extra={"event": CONNECT_RETRIED, "reason": str(exc), "again_in": wait}
-            )
-            await asyncio.sleep(wait)
-
 
 def end_with_session(context: JobContext, session: AgentSession[Any]) -> None:
-    """A session that closed, because the caller left or a provider failed for good, ends the job.
+    """A session that closed, because the caller left, ends the job; otherwise LiveKit keeps both room and job.
 
-    Otherwise LiveKit keeps both room and job, and the caller listens to nobody.
+    One that closed because of an error has a caller still, of whom `robust_entrypoint` takes care.
     """
 
     def on_close(event: CloseEvent) -> None:
-        context.shutdown(f"session closed: {event.reason.value}")
+        if event.reason is not CloseReason.ERROR and not failing.has_begun(context):
+            context.shutdown(f"session closed: {event.reason.value}")
 
     session.on("close", on_close)
 

@@ -5,41 +5,73 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from livekit.agents import AgentSession, JobContext, TurnHandlingOptions, inference, vad
+from livekit.agents import NOT_GIVEN, AgentSession, JobContext, TurnHandlingOptions, inference, vad
 from livekit.plugins import deepgram, openai
 
 from mindbot_config.voice import Voice
-from mindbot_worker.voice.openai_client import open_client
+from mindbot_worker.jobs.sessions import meter_of_call
+from mindbot_worker.performance import monitor_performance
+from mindbot_worker.providers import deepgram_client, fallbacks, openai_client
+from mindbot_worker.providers.fallbacks import Ears, Mind, Mouth
+from mindbot_worker.usage import Meter
 
 DEEPGRAM_URL = "https://api.deepgram.com/v1/listen"
 _LOCAL_KEY = "local"
 """A stand-in of one's own wants a key as well, and does not look at it."""
 
 
+@monitor_performance
 def build_session(context: JobContext, voice: Voice, detector: vad.VAD) -> AgentSession[Any]:
-    client = open_client(
-        api_key=key("OPENAI_API_KEY", voice.openai_base_url),
-        base_url=voice.openai_base_url or None,
-        concurrency=voice.openai_concurrency,
-    )
+    meter = meter_of_call()
+    stt, llm, tts = _ears(voice, meter), *_mind_and_mouth(context, voice, meter)
+    for each in (stt, llm, tts):
+        context.add_shutdown_callback(each.aclose)
+    return AgentSession(vad=detector, stt=stt, llm=llm, tts=tts, turn_handling=_turns(voice))
 
-    async def close_client() -> None:
-        await client.close()
 
-    context.add_shutdown_callback(close_client)
-    return AgentSession(
-        vad=detector,
-        stt=deepgram.STT(
-            model=voice.stt_model,
+def _ears(voice: Voice, meter: Meter) -> Ears:
+    session = deepgram_client.open_session(concurrency=voice.deepgram_concurrency, meter=meter)
+
+    def make(model: str) -> Ears:
+        return deepgram.STT(
+            model=model,
             language=voice.language,
             smart_format=voice.smart_format,
             punctuate=voice.punctuate,
+            interim_results=voice.interim_results,
+            endpointing_ms=voice.endpointing_ms,
+            filler_words=voice.filler_words,
+            numerals=voice.numerals,
+            profanity_filter=voice.profanity_filter,
+            # the plugin raises for a model that does not know them
+            keyterm=list(voice.keyterms) if voice.keyterms and model.startswith("nova-3") else NOT_GIVEN,
+            redact=list(voice.redact) if voice.redact else NOT_GIVEN,
+            mip_opt_out=voice.mip_opt_out,
+            sample_rate=voice.stt_sample_rate,
             api_key=key("DEEPGRAM_API_KEY", voice.deepgram_base_url),
             base_url=voice.deepgram_base_url or DEEPGRAM_URL,
+            http_session=session,
+        )
+
+    return fallbacks.hearing((voice.stt_model, *voice.stt_fallbacks), make)
+
+
+def _mind_and_mouth(context: JobContext, voice: Voice, meter: Meter) -> tuple[Mind, Mouth]:
+    client = openai_client.open_client(
+        api_key=key("OPENAI_API_KEY", voice.openai_base_url),
+        base_url=voice.openai_base_url or None,
+        concurrency=voice.openai_concurrency,
+        meter=meter,
+    )
+    context.add_shutdown_callback(client.close)
+    return (
+        fallbacks.thinking(
+            (voice.llm_model, *voice.llm_fallbacks), lambda model: openai.LLM(model=model, client=client)
         ),
-        llm=openai.LLM(model=voice.llm_model, client=client),
-        tts=openai.TTS(model=voice.tts_model, voice=voice.voice, client=client),
-        turn_handling=_turns(voice),
+        fallbacks.speaking(
+            (voice.tts_model, *voice.tts_fallbacks),
+            lambda model: openai.TTS(model=model, voice=voice.voice, client=client),
+        ),
     )
 
 

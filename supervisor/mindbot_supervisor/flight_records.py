@@ -6,21 +6,21 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from .core import events
 from .core.model import Change, Ref
+from .core.pool import Pool
 from .ops.explain import Explainer
 from .ops.flight import ENDED, Json, Recorder
 from .ops.journal import Journal, newest_first
-from .runtime.engine import Engine
 
 FOLDER = "flight"
 """In the state directory."""
 
 
-class Records:
+class FlightRecords:
     """`failed` is told once when the journal cannot be written. All methods belong to the loop's thread."""
 
     def __init__(
@@ -43,9 +43,6 @@ class Records:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(failed, why)
 
-    def attach(self, engine: Engine) -> None:
-        engine.on_beat, engine.on_sample = self.flights.beat, self.flights.sample
-
     def tell(self, change: Change) -> None:
         self.flights.change(change)
         if change.event == events.WORKER_EXITED and change.worker is not None:
@@ -54,21 +51,19 @@ class Records:
     def output(self, ref: Ref, level: str, event: str, fields: Mapping[str, object]) -> None:
         self.flights.output(ref, level, event, fields)
 
-    def explain(self, engine: Engine, status: Json, name: str) -> Json:
+    def explain(self, pool: Pool, status: Json, name: str) -> Json:
         """Raises Refused for a worker that nobody knows."""
-        return Explainer(engine.pool, self.flights, time.monotonic(), status).explain(name)
+        return Explainer(pool, self.flights, time.monotonic(), status).explain(name)
 
-    def recall(self, started: float) -> None:
-        """After an upgrade in place: what this process, by an earlier version, has written since `started`."""
+    def resume(self, saved: Iterable[str], started: float) -> None:
+        """After an upgrade in place: the living workers' records, and what this process has written since `started`."""
+        self.flights.restore(saved)
         since = time.time() - (time.monotonic() - started)
         with contextlib.suppress(OSError):
             ours = [e for e in newest_first(self._folder) if e.get("daemon") == os.getpid() and e.get("at", 0) >= since]
             self.flights.recall(reversed(ours[:ENDED]))
 
-    def flush(self) -> None:
-        """Before this program is replaced by another."""
-        self._journal.flush()
-
     def close(self) -> None:
-        self.flights.finish_all()
+        """Nothing more comes: write what is complete."""
+        self.flights.finish_ended()
         self._journal.flush()

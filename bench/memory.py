@@ -1,0 +1,52 @@
+"""(d) Memory of everything, idle: `python bench/memory.py [--rounds 2] [--workers 1,2,4,8]`.
+
+PSS of all processes, supervisor and helpers included, once they are quiet; with the end-of-turn model that
+livekit-agents loads by default, and without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from contest import agents, command, processes
+from contest.contestants import Contestant
+from contest.registrations import Registrations, witness
+from contest.report import Report
+
+VARIANTS: dict[str, Mapping[str, str]] = {"": {}, ", no model": agents.WITHOUT_MODEL}
+
+
+def memory(kind: type[Contestant], workers: int, seen: Registrations, environ: Mapping[str, str]) -> float:
+    with agents.running(kind, workers, seen, environ) as (contestant, _):
+        processes.settled(contestant.token)
+        return processes.pss_mb(contestant.tree())
+
+
+def measure(options: argparse.Namespace) -> Report:
+    sizes = [int(size) for size in options.workers.split(",")]
+    points = [(size, variant) for variant in VARIANTS for size in sizes]
+    columns = [f"{size} worker{'s' * (size > 1)}{variant}" for size, variant in points]
+    headline = {column: f"(d) memory of everything, {column}" for column in columns if column.startswith("4 ")}
+    report = agents.report("memory", "(d) PSS of everything, idle", "MiB", columns, headline)
+    kinds = agents.contestants(options)
+    with witness() as seen:
+        agents.warm_up(kinds, seen)
+        for _ in range(options.rounds):
+            for column, (size, variant) in enumerate(points):
+                for kind in kinds:
+                    found = memory(kind, size, seen, VARIANTS[variant])
+                    report.add(kind.key, agents.label(kind), found, column)
+                    command.say(f"(d) {kind.label}, {columns[column]}: {found:.0f} MiB")
+    report.notes += [
+        "“No model”: LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE=0 for all.",
+        "Idle job processes are as each keeps them by default: LiveKit's command line one for each core and worker, "
+        "we one for each core among all workers, at least one each.",
+    ]
+    return report
+
+
+if __name__ == "__main__":
+    made = command.parser(__doc__, rounds=2)
+    made.add_argument("--workers", default="1,2,4,8", help="how many, with commas (%(default)s)")
+    command.main(measure, made.parse_args())

@@ -1,0 +1,36 @@
+"""(c) From the start to all 4 workers registered with livekit-server: `python bench/start.py [--rounds 10]`."""
+
+from __future__ import annotations
+
+import argparse
+
+from contest import agents, command
+from contest.registrations import witness
+from contest.report import Report
+
+WORKERS = 4
+
+
+def measure(options: argparse.Namespace) -> Report:
+    title = "(c) start → registered, real agent, 4 workers"
+    report = agents.report(
+        "start",
+        title,
+        "s",
+        ["first registered", "all 4 registered"],
+        {"all 4 registered": "(c) start → all 4 agent workers registered"},
+    )
+    kinds = agents.contestants(options)
+    with witness() as seen:
+        agents.warm_up(kinds, seen)
+        for _ in range(options.rounds):
+            for kind in kinds:
+                with agents.running(kind, WORKERS, seen) as (_, times):
+                    report.add(kind.key, agents.label(kind), times[0])
+                    report.add(kind.key, agents.label(kind), times[-1], column=1)
+                    command.say(f"(c) {kind.label}: {times[0]:.1f} s, {times[-1]:.1f} s")
+    return report
+
+
+if __name__ == "__main__":
+    command.main(measure, command.parser(__doc__, rounds=10).parse_args())

@@ -1,0 +1,71 @@
+"""What operators ask of the pool: restart, drain, scale, hold and stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+
+from . import events, seats, slots, verdicts
+from .lifecycle import Judged, Relieved
+from .model import Change, Reason, Urgency, Verdict
+from .rollout import Rollout
+from .state import State
+
+
+def restart(state: State, indexes: Iterable[int], now: float, reason: Reason, *, hurry: bool) -> None:
+    asked = set(indexes)
+    refs = {ref for ref, worker in state.workers.items() if ref.slot in asked and worker.seated}
+    for index in asked - {ref.slot for ref in refs}:
+        state.slots[index] = slots.wanted(state.slots[index])
+    if state.rollout is not None and state.rollout.active:
+        refs |= set(state.rollout.pending) | state.rollout.stop("")
+    state.hurried |= refs if hurry else set()
+    state.rollout = Rollout.of(reason, refs)
+    state.changes.append(Change(events.ROLLOUT_STARTED, now, fields=state.rollout.fields()))
+    state.reseat = True
+
+
+def drain(state: State, indexes: Iterable[int], now: float) -> None:
+    for index in indexes:
+        state.slots[index] = replace(state.slots[index], emptied=True)
+        _empty(state, index, Verdict(Reason.OPERATOR, Urgency.DRAIN), now)
+
+
+def scale(state: State, workers: int, now: float) -> None:
+    kept = [index for index, slot in state.slots.items() if not slot.surplus]
+    free = (index for index in range(len(state.slots) + workers) if index not in state.slots)
+    for index in islice(free, max(workers - len(kept), 0)):
+        state.slots[index] = slots.Slot(index, generation=state.generations.get(index, 0))
+    by_calls = sorted(kept, key=lambda index: (sum(state.calls_of(each.ref) for each in state.in_slot(index)), -index))
+    for index in by_calls[: max(len(kept) - workers, 0)]:
+        state.slots[index] = replace(state.slots[index], surplus=True)
+        _empty(state, index, Verdict(Reason.SCALE, Urgency.DRAIN), now)
+        seats.forget_surplus(state, index)
+    state.reseat = True
+
+
+def hold(state: State, held: bool, now: float) -> None:
+    state.brake.by_operator = held
+    verdicts.follow_brake(state, {}, now)
+
+
+def stop(state: State, now: float) -> None:
+    state.stopping = True
+    verdict = Verdict(Reason.STOP, Urgency.DRAIN)
+    for worker in list(state.workers.values()):
+        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)
+
+
+def stop_now(state: State, now: float) -> None:
+    state.stopping = True
+    verdict = Verdict(Reason.STOP, Urgency.KILL)
+    for worker in list(state.workers.values()):
+        state.step(worker, Judged(verdict, state.calls_of(worker.ref)), now)
+    if state.recovery is not None:
+        state.make(state.recovery.stop(now))
+
+
+def _empty(state: State, index: int, verdict: Verdict, now: float) -> None:
+    for worker in state.in_slot(index):
+        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)

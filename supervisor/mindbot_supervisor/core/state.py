@@ -1,0 +1,100 @@
+"""What the pool knows of its workers, and what it has decided and not handed out yet. All that decide share it."""
+
+from __future__ import annotations
+
+from .actions import Action
+from .boot import Boot
+from .brake import Brake
+from .calls import CallCounts
+from .history import History, Observation
+from .lifecycle import Event, step
+from .model import Change, Phase, Reason, Ref, Worker
+from .policy import START_STAGGER, Policy
+from .pressure import Pressure
+from .recovery import Moves, Recovery
+from .rollout import Rollout
+from .slots import Slot
+
+
+class State:
+    """The facts and the outbox. From outside it is only read."""
+
+    def __init__(self, policy: Policy, now: float) -> None:
+        self.policy = policy
+        self.workers: dict[Ref, Worker] = {}
+        self.histories: dict[Ref, History] = {}
+        self.slots = {index: Slot(index) for index in range(policy.pool.workers)}
+        self.generations: dict[int, int] = {}
+        """The last generation of each slot that was scaled away."""
+        self.counts = CallCounts()
+        self.restarts: dict[Reason, int] = {}
+        self.recovery: Recovery | None = None
+        self.rollout: Rollout | None = None
+        self.brake = Brake()
+        self.pressure = Pressure()
+        self.boot = Boot()
+        self.stopping = False
+        self.last_tick = now
+        self.last_start = -START_STAGGER
+        self.warned: set[tuple[Ref, Reason]] = set()
+        self.hurried: set[Ref] = set()
+        """Whose calls are moved as soon as they have a replacement."""
+        self.reseat = True
+        """A seat may have become free, or a worker may be let go: to be looked at before the effects are handed out."""
+        self.actions: list[Action] = []
+        self.changes: list[Change] = []
+
+    # -- what is asked of it -------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> int:
+        return sum(worker.phase is Phase.READY for worker in self.workers.values())
+
+    @property
+    def active_calls(self) -> int:
+        return sum(len(history.calls()) for history in self.histories.values())
+
+    def calls_of(self, ref: Ref) -> int:
+        return len(self.histories[ref].calls())
+
+    def in_slot(self, index: int) -> list[Worker]:
+        return [worker for ref, worker in self.workers.items() if ref.slot == index]
+
+    def relieved(self, worker: Worker) -> bool:
+        """Its replacement is ready."""
+        return any(
+            other.serving and other.leaving is None and other.ref.generation > worker.ref.generation
+            for other in self.in_slot(worker.ref.slot)
+        )
+
+    def observe(self, now: float) -> dict[Ref, Observation]:
+        """What the rules look at, for every worker."""
+        registered = {ref for ref, history in self.histories.items() if history.beat and history.beat.registered}
+        seen = {}
+        for ref, worker in self.workers.items():
+            siblings = bool(registered - {ref}) if len(registered) < 3 else True
+            seen[ref] = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
+        return seen
+
+    # -- what changes it -----------------------------------------------------------------------------------------------
+
+    def step(self, worker: Worker, event: Event, now: float) -> None:
+        """Let an event happen to a worker, and keep what comes of it."""
+        taken = step(worker, event, now, self.policy)
+        if taken.worker is worker and not taken.actions:
+            return
+        if taken.worker.phase is not worker.phase or taken.worker.leaving is not worker.leaving:
+            self.reseat = True
+        if taken.worker.phase is Phase.READY:
+            self.boot.succeeded()
+        self.workers[worker.ref] = taken.worker
+        self.actions += taken.actions
+        self.changes += taken.changes
+
+    def make(self, moves: Moves) -> None:
+        """What was decided about calls."""
+        for move in moves:
+            self.changes.append(move) if isinstance(move, Change) else self.actions.append(move)
+
+    def tell(self, event: str, now: float, worker: Worker, level: str = "info", **fields: object) -> None:
+        self.changes.append(Change(event, now, worker.ref, worker.pid, level, fields))

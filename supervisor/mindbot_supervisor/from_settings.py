@@ -1,0 +1,45 @@
+"""The settings made concrete: what the pool decides by on this host, and what its workers are started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from mindbot_config.credentials import WEBHOOK_SECRET
+from mindbot_config.sources import Loaded
+
+from . import handover, mode
+from .core.policy import Policy
+from .runtime.launcher import Launch
+
+NOT_FOR_WORKERS = frozenset(
+    {handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", WEBHOOK_SECRET}
+)
+"""What systemd or the operator told the daemon, and nobody else."""
+
+
+def policy(loaded: Loaded) -> Policy:
+    settings = loaded.settings
+    return Policy.of(
+        settings.pool,
+        settings.limits,
+        settings.restart,
+        host_mb=psutil.virtual_memory().total / 1024 / 1024,
+        cores=len(os.sched_getaffinity(0)),
+        beats_required=settings.heartbeat_required,
+        ready_after=settings.worker.ready_after,
+    )
+
+
+def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:
+    """`extra` is what the local services add to the environment."""
+    environ = {**for_children(loaded.environ), **extra}
+    settings = loaded.settings
+    return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings))
+
+
+def for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in NOT_FOR_WORKERS}

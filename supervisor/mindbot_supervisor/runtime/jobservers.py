@@ -1,0 +1,70 @@
+"""The servers from which job processes are forked, one for each template: whose end concerns which workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from mindbot_supervisor.core.model import Ref
+
+
+@dataclass(slots=True)
+class _Jobserver:
+    pid: int
+    pidfd: int
+    template: int
+    users: set[Ref] = field(default_factory=set)
+
+
+class Jobservers:
+    """`orphaned` is told of workers that can start no further job process; `lost`, whose job server has ended."""
+
+    def __init__(self, orphaned: Callable[[list[Ref]], None], lost: Callable[[int], None]) -> None:
+        self._orphaned, self._lost = orphaned, lost
+        self._by_template: dict[int, _Jobserver] = {}
+
+    def watch(self, pid: int, template: int, users: Iterable[Ref] = ()) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            asyncio.get_running_loop().call_soon(self._tell, template, sorted(users))
+            return
+        self._by_template[template] = _Jobserver(pid, pidfd, template, set(users))
+        asyncio.get_running_loop().add_reader(pidfd, self._ended, template)
+
+    def used_by(self, ref: Ref, template: int) -> None:
+        if template in self._by_template:
+            self._by_template[template].users.add(ref)
+
+    def left(self, ref: Ref) -> None:
+        """This worker is gone."""
+        for each in self._by_template.values():
+            each.users.discard(ref)
+
+    def known(self) -> list[tuple[int, int, list[Ref]]]:
+        """Pid, template and users of each, for a handover."""
+        return [(each.pid, each.template, sorted(each.users)) for each in self._by_template.values()]
+
+    def close(self) -> None:
+        """The pool has ended: nobody uses them any more."""
+        for each in self._by_template.values():
+            asyncio.get_running_loop().remove_reader(each.pidfd)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(each.pidfd, signal.SIGKILL)
+            os.close(each.pidfd)
+        self._by_template.clear()
+
+    def _ended(self, template: int) -> None:
+        gone = self._by_template.pop(template)
+        asyncio.get_running_loop().remove_reader(gone.pidfd)
+        os.close(gone.pidfd)
+        self._tell(template, sorted(gone.users))
+
+    def _tell(self, template: int, users: list[Ref]) -> None:
+        self._lost(template)
+        if users:
+            self._orphaned(users)

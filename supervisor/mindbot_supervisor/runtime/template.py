@@ -1,0 +1,158 @@
+"""One template process: started once, asked for workers, and watched like any child.
+
+It imports the agent and forks each worker from that image (mindbot_worker/template is its other side). What it says
+goes to its owner, the launcher; this file decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mindbot_worker import wire_template
+
+from .child import Pipes, unblock
+from .output import Output
+
+READ_BYTES = 64 * 1024
+
+
+class Owner(Protocol):
+    """Who is told what a template says and how it ends."""
+
+    def said(self, template: Template, message: Mapping[str, Any]) -> None: ...
+
+    def gone(self, template: Template, how: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Template:
+    """A running template; its descriptors are ours. `socket` is None once it was told to end."""
+
+    pid: int
+    pidfd: int
+    socket: socket.socket | None
+    output: int
+    writer: Output
+    owner: Owner
+    popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    """None for one that an earlier version of this program started."""
+
+    @classmethod
+    def start(cls, command: Sequence[str], environ: Mapping[str, str], writer: Output, owner: Owner) -> Template:
+        """Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        output, stdout = os.pipe2(os.O_CLOEXEC)
+        with theirs, open(stdout, "wb", buffering=0) as written:  # noqa: PTH123
+            try:
+                popen = subprocess.Popen(
+                    command,
+                    env={**environ, wire_template.SOCKET_FD: str(theirs.fileno())},
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=written,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+                pidfd = os.pidfd_open(popen.pid)
+            except OSError:
+                ours.close()
+                os.close(output)
+                raise
+        ours.setblocking(False)
+        unblock(output)
+        return cls(popen.pid, pidfd, ours, output, writer, owner, popen)
+
+    def watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.pidfd, self._ended)
+        loop.add_reader(self.output, self._read)
+        if self.socket is not None:
+            loop.add_reader(self.socket.fileno(), self._hear)
+
+    def ask(self, message: Mapping[str, Any], pipes: Pipes | None = None) -> bool:
+        """Send a request; False if it cannot be sent."""
+        if self.socket is None:
+            return False
+        try:
+            wire_template.send(self.socket, message, pipes.theirs() if pipes is not None else ())
+        except OSError:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Let it end: it does when the socket closes. Workers that it forked are not concerned."""
+        if self.socket is not None:
+            asyncio.get_running_loop().remove_reader(self.socket.fileno())
+            self.socket.close()
+            self.socket = None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def _hear(self) -> None:
+        if self.socket is None:
+            return
+        try:
+            received = wire_template.receive(self.socket)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            asyncio.get_running_loop().remove_reader(self.socket.fileno())
+            return
+        message, fds = received
+        for fd in fds:
+            os.close(fd)
+        self.owner.said(self, message)
+
+    def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            data = os.read(self.output, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.writer.feed(data, loop.time())
+        else:
+            loop.remove_reader(self.output)
+
+    def _ended(self) -> None:
+        try:
+            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            how = "it ended"
+        else:
+            if result is None:
+                return
+            exited = result.si_code == os.CLD_EXITED
+            how = f"exit code {result.si_status}" if exited else signal.Signals(result.si_status).name
+        if self.popen is not None:
+            self.popen.returncode = 0  # reaped here: Popen must never wait for this pid again
+        self._close()
+        self.owner.gone(self, how)
+
+    def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self.socket is not None:  # its last words may still be unread
+            before = self.socket
+            self._hear()
+            if self.socket is before:
+                break
+        self.end()
+        loop.remove_reader(self.pidfd)
+        loop.remove_reader(self.output)
+        self.writer.close(loop.time())
+        os.close(self.pidfd)
+        os.close(self.output)

@@ -1,0 +1,39 @@
+"""Nothing of a session outlives it in its worker: no process, no open file, no file, no memory.
+
+`bench/sessions.py` does the same with 200 sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functional.worker.endurance import AGENT, SETTINGS, Endurance, growth
+
+WARM_UP, BATCHES, AT_ONCE = 2, 4, 5
+
+
+@pytest.mark.timeout(400)
+def test_thirty_sessions_leave_nothing_in_their_worker(
+    start_worker: Callable[..., Any], providers: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    environ = providers | SETTINGS | {"TMPDIR": str(tmp_path / "tmp"), "MINDBOT_WORKER__SYNTHETIC_INTERVAL": "0"}
+    worker = start_worker(AGENT, prelude=False, MINDBOT_WORKER__MEMORY_INTERVAL="1", **environ)
+    endurance = Endurance(worker, tmp_path)
+    for _ in range(WARM_UP):
+        endurance.run(AT_ONCE)
+    looks = [endurance.run(AT_ONCE) for _ in range(BATCHES)]
+    assert endurance.outcomes() == ["completed"] * AT_ONCE * (WARM_UP + BATCHES)
+    assert not endurance.left_over()
+    assert all(len(look.job_processes) == 1 for look in looks), "only the one that waits for the next call"
+    assert len({look.job_processes.copy().pop() for look in looks}) == BATCHES, "and each time a fresh one"
+    assert looks[-1].open_files == looks[0].open_files
+    assert looks[-1].files == looks[0].files
+    tasks = [record["tasks"] for record in worker.records("memory.usage")]
+    assert tasks[-1] <= min(tasks) + 2
+    assert growth(looks, lambda look: look.worker.anonymous) < 5
+    assert growth(looks, lambda look: look.forkserver.anonymous) < 5

@@ -1,0 +1,87 @@
+"""Models that step in for one that fails, in their order: LiveKit's fallback adapters, built only where there are any.
+
+An adapter keeps the errors of the models under it to itself. Here they are passed on as recoverable ones, so that they
+are counted and logged like those of a model alone; the session closes only for the adapter's own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
+
+from livekit.agents import llm, stt, tts
+
+FALLBACK, RECOVERED = "provider.fallback", "provider.recovered"
+
+_RETRIES = 1
+"""So often, after a tenth of a second, a model is asked again before the next one is: most faults are gone by then.
+LiveKit's own numbers differ by kind, up to two retries 2 s apart for speech: too long a silence where another model
+could speak."""
+_RETRY_AFTER = 0.5
+_STT_CONNECTED_WITHIN = 5.0
+"""Seconds for one attempt; what the caller says meanwhile is kept, and heard late. (LiveKit's own: 10.)"""
+
+logger = logging.getLogger(__name__)
+
+Ears: TypeAlias = stt.STT[Any]
+Mind: TypeAlias = llm.LLM[Any]
+Mouth: TypeAlias = tts.TTS[Any]
+Model = TypeVar("Model")
+
+
+def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
+    made = _made(models, make)
+    if len(made) == 1:
+        return made[0]
+    adapter = stt.FallbackAdapter(
+        made,
+        attempt_timeout=_STT_CONNECTED_WITHIN,
+        max_retry_per_stt=_RETRIES,
+        retry_interval=_RETRY_AFTER,
+    )
+    _pass_on("stt", adapter, made)
+    return adapter
+
+
+def thinking(models: Iterable[str], make: Callable[[str], Mind]) -> Mind:
+    made = _made(models, make)
+    if len(made) == 1:
+        return made[0]
+    adapter = llm.FallbackAdapter(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
+    _pass_on("llm", adapter, made)
+    return adapter
+
+
+def speaking(models: Iterable[str], make: Callable[[str], Mouth]) -> Mouth:
+    made = _made(models, make)
+    if len(made) == 1:
+        return made[0]
+    adapter = tts.FallbackAdapter(made, max_retry_per_tts=_RETRIES)
+    _pass_on("tts", adapter, made)
+    return adapter
+
+
+def _made(models: Iterable[str], make: Callable[[str], Model]) -> list[Model]:
+    return [make(model) for model in dict.fromkeys(models)]
+
+
+def _pass_on(kind: str, adapter: Any, models: Iterable[Any]) -> None:
+    """Errors of the models become the adapter's own, and whenever one is left or comes back, the log says so."""
+
+    def on_error(error: Any) -> None:
+        adapter.emit("error", error.model_copy(update={"recoverable": True}))
+
+    def on_availability(event: Any) -> None:
+        model = getattr(event, kind).model
+        if event.available:
+            logger.info("a model is back", extra={"event": RECOVERED, "kind": kind, "model": model})
+        else:
+            logger.warning(
+                "a model fails, the next one takes over",
+                extra={"event": FALLBACK, "kind": kind, "model": model, "next": adapter.model},
+            )
+
+    for model in models:
+        model.on("error", on_error)
+    adapter.on(f"{kind}_availability_changed", on_availability)

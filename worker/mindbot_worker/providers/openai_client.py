@@ -1,0 +1,93 @@
+"""One OpenAI client per call, with a limit to the requests that all calls of this host make at one time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import openai
+
+from mindbot_worker.providers.visits import Provider, TooManyRequests, Visit
+from mindbot_worker.usage import Meter
+
+NAME = "openai"
+
+_TIMEOUT = httpx2.Timeout(connect=15.0, read=5.0, write=5.0, pool=5.0)
+_LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120)
+"""Both LiveKit's own, from its OpenAI plugin."""
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,100})"')
+"""In a request's body. In what was said, as JSON writes it, the quotation marks have a backslash."""
+
+
+def open_client(*, api_key: str, base_url: str | None, concurrency: int, meter: Meter) -> openai.AsyncClient:
+    """The caller closes it. Retries are the session's: it knows how long a caller can wait."""
+    provider = Provider(NAME, concurrency, meter)
+    client = openai.AsyncClient(
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=0,
+        http_client=_Limited(provider, timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True),
+    )
+    meter.know(client.base_url.netloc.decode(), NAME)
+    return client
+
+
+class _Limited(httpx2.AsyncClient):
+    """A request has its place until its response has been read or dropped."""
+
+    def __init__(self, provider: Provider, **options: Any) -> None:
+        super().__init__(**options)
+        self._provider = provider
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        try:
+            visit = await self._provider.enter(_model_of(request), request.extensions.get("timeout", {}).get("pool"))
+        except TimeoutError:
+            raise httpx2.PoolTimeout("too many requests of this host before this one", request=request) from None
+        except TooManyRequests as exc:
+            return _refusal(exc, request)
+        try:
+            response = await super().send(request, stream=stream, **options)
+        except BaseException as exc:
+            if isinstance(exc, Exception):
+                visit.failed()
+            visit.leave()
+            raise
+        visit.answered(response.status_code, response.headers)
+        if stream:
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = _Leaving(response.stream, visit)
+        else:
+            visit.leave()
+        return response
+
+
+class _Leaving(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, visit: Visit) -> None:
+        self._inner, self._visit = inner, visit
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._inner.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._inner.aclose()
+        finally:
+            self._visit.leave()
+
+
+def _model_of(request: httpx2.Request) -> str:
+    try:
+        found = _MODEL.search(request.content)
+    except httpx2.RequestNotRead:  # an upload
+        return ""
+    return found[1].decode(errors="replace") if found else ""
+
+
+def _refusal(refused: TooManyRequests, request: httpx2.Request) -> httpx2.Response:
+    """What the provider itself would answer, so that whoever asked decides as if it had."""
+    error = {"message": str(refused), "type": "rate_limit_exceeded", "param": None, "code": None}
+    headers = {"retry-after": f"{refused.seconds:.1f}"}
+    return httpx2.Response(429, headers=headers, json={"error": error}, request=request)

@@ -1,0 +1,104 @@
+"""Joins the room of a call, again after a while where that fails, for as long as somebody may be waiting there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import aiohttp
+from livekit import rtc
+from livekit.agents import JobContext
+
+from mindbot_worker import livekit_internals as internals
+from mindbot_worker.performance import monitor_performance
+from mindbot_worker.robust.waiting_room import WaitingRoom
+
+CONNECT_RETRIED = "job.connect_retried"
+CONNECTION = "connection"
+"""Kind of error: no connection, for good."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who is in the room while we wait to get into it."""
+_CONNECTION_ERRORS = (rtc.ConnectError, ConnectionError, TimeoutError, aiohttp.ClientConnectionError)
+
+logger = logging.getLogger(__name__)
+
+
+class ConnectFailed(ConnectionError):
+    """The room could not be joined, and it was tried often enough."""
+
+
+class CallEnded(Exception):
+    """There is no call any more: the caller has left, or the job was told to end. Nothing went wrong."""
+
+
+def is_connection_error(error: BaseException) -> bool:
+    return isinstance(error, _CONNECTION_ERRORS)
+
+
+def pause_after(attempt: int) -> float:
+    """Seconds until it is tried again after this attempt (from 1): 1, 2, 4 …, give or take a quarter: the calls that lost
+    their connection together must not come back together.
+    """
+    return float(2 ** (attempt - 1) * random.uniform(0.75, 1.25))  # noqa: S311
+
+
+@monitor_performance(name="connect", slow_after=2.0)
+async def connect_with_retry(context: JobContext, retries: int = 3) -> None:
+    """Join the room. Raises ConnectFailed in the end, and CallEnded as soon as nobody is left to join for; then the
+    job is ending already. Errors that are none of the connection's are raised at once.
+    """
+    patience = Patience(context)
+    for attempt in range(1, retries + 2):
+        try:
+            await patience.unless_ending(context.connect())
+            return
+        except _CONNECTION_ERRORS as exc:
+            if attempt > retries:
+                raise ConnectFailed(f"cannot join the room, tried {attempt} times: {one_line(exc)}") from exc
+            failed = exc
+        await patience.after(failed, attempt)
+
+
+class Patience:
+    """Waits for what a call needs no longer than there is a call."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._room = WaitingRoom(context)
+        future = internals.job_ending(context)
+        self._ending: set[asyncio.Future[Any]] = set() if future is None else {future}
+
+    async def after(self, error: BaseException, attempt: int) -> None:
+        """The pause after this attempt (from 1) failed. Raises CallEnded within about LOOK_EVERY of the call's end."""
+        wait = pause_after(attempt)
+        said = {"reason": one_line(error), "again_in": round(wait, 2), "attempt": attempt}
+        logger.warning("no connection yet", extra={"event": CONNECT_RETRIED, **said})
+        until = time.monotonic() + wait
+        while (left := until - time.monotonic()) > 0:
+            await self.unless_ending(asyncio.sleep(min(left, LOOK_EVERY)))
+            if await self._room.is_empty():
+                self._context.shutdown("the caller has left before the agent came")
+                raise CallEnded("the caller has left")
+
+    async def unless_ending(self, work: Awaitable[None]) -> None:
+        """Raises CallEnded, with the work cancelled, when the job is told to end meanwhile."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, *self._ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            raise CallEnded("the job was told to end")
+        task.result()
+
+
+def one_line(error: object) -> str:
+    """What went wrong in one line, of 400 characters at most."""
+    said = " ".join(str(error).split())
+    return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:400]

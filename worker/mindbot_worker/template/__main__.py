@@ -1,0 +1,71 @@
+"""`python -m mindbot_worker.template`: imports the agent, then forks workers for the supervisor that started it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from mindbot_worker import environment, stacks, wire_template
+from mindbot_worker.failures import WorkerFailure
+from mindbot_worker.output.redaction import redactor
+from mindbot_worker.output.stdio import guard
+
+NAME = "mindbot-image"
+"""What it calls itself, in /proc/PID/comm."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="mindbot_worker.template", description=__doc__)
+    parser.add_argument("--agent", metavar="MODULE:ATTR", help="the livekit.agents.AgentServer to run")
+    arguments = parser.parse_args()
+    fd = environment.take_fd(os.environ, wire_template.SOCKET_FD)
+    folder = environment.runtime_dir(os.environ)
+    if fd is None or folder is None:
+        parser.error("it is started by mindbot-supervisor, which passes a socket and a runtime directory")
+    Path("/proc/self/comm").write_text(NAME)
+    guard(redactor(os.environ))
+    stacks.arm()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
+    return _live(sock, arguments.agent, folder)
+
+
+def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
+    began = time.monotonic()
+    from mindbot_worker.template import safety
+
+    for name, value in safety.SINGLE_THREADED.items():
+        os.environ.setdefault(name, value)
+    from mindbot_worker.template import jobserver, loading, newborn
+    from mindbot_worker.template.freshness import Sources
+    from mindbot_worker.template.serving import serve
+
+    try:
+        modules = loading.load(reference)
+    except WorkerFailure as failure:
+        wire_template.send(sock, {"say": wire_template.FAILED, "why": str(failure), "code": failure.code})
+        return failure.code
+    if why := safety.why_not():
+        wire_template.send(sock, {"say": wire_template.UNSAFE, "why": why})
+        return 0
+    loading.settle()
+    pid = jobserver.start(folder, modules)
+    seconds = round(time.monotonic() - began, 3)
+    wire_template.send(sock, {"say": wire_template.READY, "seconds": seconds, "jobserver": pid})
+    birth = serve(sock, Sources())
+    if birth is None:
+        return 0
+    newborn.settle(birth, sock)
+    from mindbot_worker.program import Program
+
+    return Program(reference).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

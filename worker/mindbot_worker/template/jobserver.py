@@ -1,0 +1,119 @@
+"""One forkserver for the job processes of all workers, forked from the template's image instead of importing it again.
+
+The standard library starts a forkserver of its own in every process. Here the template starts one, and its workers
+inherit the way to it. Read from multiprocessing/forkserver.py and popen_forkserver.py of Python 3.11 to 3.13.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from multiprocessing import forkserver, popen_forkserver, resource_tracker
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+WARM_UP = ("livekit.agents.ipc._preload",)
+"""LiveKit's own preparation of a forkserver: models and native libraries that every job process shares."""
+
+NAME = "mindbot-jobs"
+"""What it calls itself, in /proc/PID/comm."""
+
+_FAILED = 255
+"""Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
+
+
+def start(folder: Path, modules: list[str]) -> int:
+    """Fork it; its pid. Its socket is in `folder`, which only our user may enter."""
+    resource_tracker.ensure_running()
+    listener = socket.socket(socket.AF_UNIX)
+    address = str(folder / f"jobs-{os.getpid()}.sock")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(address)  # noqa: PTH108
+    listener.bind(address)
+    os.chmod(address, 0o600)  # noqa: PTH101
+    listener.listen(64)
+    alive, held = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(held)
+        _serve(listener, alive, modules)
+    os.close(alive)
+    listener.close()
+    server: Any = forkserver._forkserver
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, pid
+    return pid
+
+
+def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        Path("/proc/self/comm").write_text(NAME)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when its last client does
+        for name in (*modules, *WARM_UP):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
+        address = listener.getsockname()
+        try:
+            forkserver.main(listener.detach(), alive, [])
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(address)  # noqa: PTH108
+    except SystemExit:
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def adopt() -> None:
+    """In a forked worker: use the template's forkserver, and outlive it."""
+    server: Any = forkserver._forkserver
+    # the original waits for its own child; here it is the template's
+    server.ensure_running = lambda: None
+    popen_forkserver.Popen.poll = _poll  # type: ignore[method-assign]
+
+
+def is_shared() -> bool:
+    """Whether this process uses a forkserver that belongs to all workers."""
+    return popen_forkserver.Popen.poll is _poll
+
+
+def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
+    """`Popen.poll`, except that a forkserver which died takes no running job with it.
+
+    The standard library takes the end of the forkserver for the end of all processes that it forked.
+    """
+    if self.returncode is not None:
+        return int(self.returncode)
+    timeout = 0 if flag == os.WNOHANG else None
+    if not wait([self.sentinel], timeout):
+        return None
+    try:
+        self.returncode = forkserver.read_signed(self.sentinel)
+    except (OSError, EOFError):
+        if _lives(self.pid, timeout):
+            return None
+        self.returncode = _FAILED
+    return int(self.returncode)
+
+
+def _lives(pid: int, timeout: float | None) -> bool:
+    """Whether it still runs after `timeout` seconds; None waits for its end."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        return not wait([pidfd], timeout)
+    finally:
+        os.close(pidfd)
