@@ -28,7 +28,7 @@ from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
 from live.supervised import ready, supervised  # noqa: E402
 from mindbot_config.voice import Voice  # noqa: E402
 
-ROUNDS, QUESTIONS = 12, 2
+ROUNDS, QUESTIONS = 6, 2
 AGENTS = ("bare", "mindbot")
 WITHIN = 60.0
 
@@ -55,8 +55,9 @@ async def answered(caller: Caller, question: str) -> float:
 
 
 @contextlib.contextmanager
-def bare_agent(stack: Local, folder: Path) -> Iterator[None]:
-    """LiveKit's command line with `bare_agent.py`, on the server and the stand-ins of `stack`."""
+def bare_agent(stack: Local, folder: Path) -> Iterator[Path]:
+    """LiveKit's command line with `bare_agent.py`, on the server and the stand-ins of `stack`; its log."""
+    log = folder / "bare.log"
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("MINDBOT_", "LIVEKIT_"))},
         **stack.server.environment,
@@ -67,26 +68,26 @@ def bare_agent(stack: Local, folder: Path) -> Iterator[None]:
         "BENCH_INSTRUCTIONS": Voice().instructions,
         "BENCH_GREETING": Voice().greeting,
     }
-    with (folder / "bare.log").open("wb") as log:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, str(BENCH / "bare_agent.py"), "start"],
             env=environ,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     try:
-        yield
+        yield log
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 async def run(stack: Local, folder: Path, rounds: int) -> dict[str, list[float]]:
-    # one warm job process, as many as the bare agent has
-    settings = {"POOL__AGENT_NAME": "mindbot"}
-    with bare_agent(stack, folder), supervised(folder, stack, workers=2, **settings) as daemon:
+    # with two workers each has one warm job process on two cores, as the bare agent has
+    with bare_agent(stack, folder) as log, supervised(folder, stack, workers=2, POOL__AGENT_NAME="mindbot") as daemon:
         await ready(daemon, 2)
+        await asyncio.to_thread(daemon.until, lambda: "registered worker" in log.read_text())
         found = await measure(stack, rounds)
         await asyncio.to_thread(daemon.terminate, 60)
     return found

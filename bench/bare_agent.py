@@ -17,7 +17,12 @@ def prewarm(process: JobProcess) -> None:
     process.userdata["vad"] = silero.VAD.load()
 
 
-server = AgentServer(setup_fnc=prewarm, port=0, num_idle_processes=1)
+def no_load(_: AgentServer) -> float:
+    """LiveKit's own would refuse calls while the machine is busy, with the other agent's start for one."""
+    return 0.0
+
+
+server = AgentServer(setup_fnc=prewarm, load_fnc=no_load, port=0, num_idle_processes=1)
 
 
 @server.rtc_session(agent_name="bare")

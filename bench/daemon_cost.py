@@ -1,8 +1,9 @@
 """(e) What the supervisor itself costs: `python bench/daemon_cost.py [--rounds 3] [--workers 4,100,1000]`.
 
 CPU and memory of the supervisor and its helpers, without the workers, each watching the memory of its workers: we as
-always, with a heartbeat of each worker every second besides; supervisord by superlance's memmon on TICK_60, circus by
-its resource_watcher at its default of once a minute. A round is one minute, so that it holds one look of each.
+always, every second, with a heartbeat of each worker besides; supervisord by superlance's memmon, circus by its
+resource_watcher, once a minute (as documented; its default) and every 5 s (the shortest that memmon has). A round is
+one minute, so that it holds one look at least.
 """
 
 from __future__ import annotations
@@ -10,35 +11,28 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from contest import command, processes, programs
-from contest.circus import Circus
 from contest.contestants import Contestant
+from contest.monitored import PEERS, Maker
 from contest.ours import Ours
-from contest.programs import Program
-from contest.report import CIRCUS, OURS, SUPERVISORD, Report
-from contest.supervisord import Supervisord
+from contest.report import OURS, Report
 
-LIMIT_MB = 300
+TITLE = "(e) what the supervisor itself costs with its memory monitoring on, C programs that do nothing"
+COSTS = {"CPU": "% of a core", "PSS": "MiB"}
 SETTLE = 10.0
-MAKERS: dict[str, tuple[str, Callable[[Program, int], Contestant]]] = {
+MAKERS: dict[str, tuple[str, Maker]] = {
     OURS: (Ours.label, lambda program, count: Ours(program, count, POOL__MAX_STARTING=8)),
-    SUPERVISORD: (
-        f"{Supervisord.label} + superlance memmon",
-        lambda program, count: Supervisord(program, count, limit_mb=LIMIT_MB),
-    ),
-    CIRCUS: (f"{Circus.label} + resource_watcher", lambda program, count: Circus(program, count, limit_mb=LIMIT_MB)),
+    **PEERS,
 }
 
 
 def measure(options: argparse.Namespace) -> Report:
     sizes = [int(size) for size in options.workers.split(",")]
-    columns = [f"{what} with {size} workers" for what in ("CPU", "PSS") for size in sizes]
-    title = "(e) what the supervisor itself costs, memory monitoring on, trivial C program"
+    columns = [f"{what} with {size:,} workers, {unit}" for what, unit in COSTS.items() for size in sizes]
     headline = {column: f"(e) the supervisor's own {column}" for column in columns}
-    report = Report("daemon_cost", title, "% of a core or MiB", columns, base=OURS, headline=headline)
+    report = Report("daemon_cost", TITLE, columns, base=OURS, headline=headline)
     for number, size in enumerate(sizes):
         for key, (label, make) in MAKERS.items():
             if command.wanted(options, key):
@@ -53,9 +47,7 @@ def measure(options: argparse.Namespace) -> Report:
     return report
 
 
-def minutes(
-    make: Callable[[Program, int], Contestant], size: int, options: argparse.Namespace
-) -> list[tuple[float, float]]:
+def minutes(make: Maker, size: int, options: argparse.Namespace) -> list[tuple[float, float]]:
     """CPU in percent of a core, and PSS in MiB, for each round."""
     with tempfile.TemporaryDirectory() as folder:
         starts = Path(folder) / "starts"

@@ -26,9 +26,9 @@ def memory(kind: type[Contestant], workers: int, seen: Registrations, environ: M
 def measure(options: argparse.Namespace) -> Report:
     sizes = [int(size) for size in options.workers.split(",")]
     points = [(size, variant) for variant in VARIANTS for size in sizes]
-    columns = [f"{size} worker{'s' * (size > 1)}{variant}" for size, variant in points]
-    headline = {column: f"(d) memory of everything, {column}" for column in columns if column.startswith("4 ")}
-    report = agents.report("memory", "(d) PSS of everything, idle", "MiB", columns, headline)
+    columns = [f"{size} worker{'s' * (size > 1)}{variant}, MiB" for size, variant in points]
+    headline = {column: f"(d) memory of all processes, {column}" for column in columns if column.startswith("4 ")}
+    report = agents.report("memory", "(d) PSS of all processes, a real agent, idle", columns, headline)
     kinds = agents.contestants(options)
     with witness() as seen:
         agents.warm_up(kinds, seen)

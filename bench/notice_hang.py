@@ -22,7 +22,9 @@ from contest.report import Report
 from contest.supervisord import Supervisord
 
 HUNG_AFTER = 10.0
-HANGS = {"SIGSTOP": signal.SIGSTOP, "endless loop": signal.SIGRTMIN}
+TITLE = "(f) a worker hangs → it is noticed and killed"
+STOPPED = "stopped (SIGSTOP), s"
+HANGS = {STOPPED: signal.SIGSTOP, "endless loop, s": signal.SIGRTMIN}
 SETTLE = 4.0
 
 
@@ -42,10 +44,7 @@ def unnoticed(victim: int, since: float) -> str:
 
 
 def measure(options: argparse.Namespace) -> Report:
-    title = "(f) a worker hangs → it is noticed and killed"
-    report = Report(
-        "notice_hang", title, "s", list(HANGS), base="", headline={"SIGSTOP": "(f) a worker hangs → noticed"}
-    )
+    report = Report("notice_hang", TITLE, list(HANGS), base="", headline={STOPPED: f"{TITLE}, s"})
     kinds: list[type[Contestant]] = [kind for kind in (Supervisord, Circus) if command.wanted(options, kind.key)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
 

@@ -18,6 +18,8 @@ from contest.registrations import Registrations, witness
 from contest.report import Report
 
 WORKERS = 4
+TITLE = "(b) kill -9 → the replacement is registered, a real agent, 4 workers"
+COLUMN = "registered after, s"
 
 
 def turn(kind: type[Contestant], seen: Registrations, kills: int, report: Report) -> None:
@@ -32,14 +34,7 @@ def turn(kind: type[Contestant], seen: Registrations, kills: int, report: Report
 
 
 def measure(options: argparse.Namespace) -> Report:
-    title = "(b) kill -9 → the replacement is registered, real agent, 4 workers"
-    report = agents.report(
-        "replace_agent",
-        title,
-        "s",
-        ["registered after"],
-        {"registered after": "(b) kill -9 of an agent worker → its replacement registered"},
-    )
+    report = agents.report("replace_agent", TITLE, [COLUMN], {COLUMN: f"{TITLE}, s"})
     kinds = agents.contestants(options)
     with witness() as seen:
         agents.warm_up(kinds, seen)

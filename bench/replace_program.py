@@ -22,6 +22,8 @@ from contest.ours import Ours
 from contest.report import PLAIN, Report
 from contest.supervisord import Supervisord
 
+TITLE = "(a) kill -9 → first instruction of the replacement, a C program that does nothing"
+COLUMN = "replaced after, ms"
 SETTLE = 3.0
 """Seconds from the start to the first kill: supervisord counts a death within its startsecs (1) as a failed start."""
 PAUSE = 1.0
@@ -59,14 +61,7 @@ def replaced(victim: int, starts: Starts) -> float:
 
 
 def measure(options: argparse.Namespace) -> Report:
-    title = "(a) kill -9 → the replacement's first instruction, trivial C program"
-    report = Report(
-        "replace_program",
-        title,
-        "ms",
-        ["replaced after"],
-        headline={"replaced after": "(a) kill -9 of a trivial program → its replacement's first instruction"},
-    )
+    report = Report("replace_program", TITLE, [COLUMN], headline={COLUMN: f"{TITLE}, ms"})
     kinds: list[type[Contestant]] = [Ours, Bare, Supervisord, Circus, FastCircus]
     kinds = [kind for kind in kinds if command.wanted(options, kind.key)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

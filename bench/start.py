@@ -9,17 +9,12 @@ from contest.registrations import witness
 from contest.report import Report
 
 WORKERS = 4
+TITLE = "(c) start → all registered, a real agent, 4 workers"
+FIRST, ALL = "first registered after, s", "all registered after, s"
 
 
 def measure(options: argparse.Namespace) -> Report:
-    title = "(c) start → registered, real agent, 4 workers"
-    report = agents.report(
-        "start",
-        title,
-        "s",
-        ["first registered", "all 4 registered"],
-        {"all 4 registered": "(c) start → all 4 agent workers registered"},
-    )
+    report = agents.report("start", TITLE, [FIRST, ALL], {ALL: f"{TITLE}, s"})
     kinds = agents.contestants(options)
     with witness() as seen:
         agents.warm_up(kinds, seen)

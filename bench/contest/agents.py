@@ -54,5 +54,5 @@ def warm_up(kinds: list[type[Contestant]], seen: Registrations) -> None:
             processes.settled(contestant.token)
 
 
-def report(name: str, title: str, unit: str, columns: list[str], headline: dict[str, str]) -> Report:
-    return Report(name, title, unit, columns, headline=headline, notes=list(NOTES))
+def report(name: str, title: str, columns: list[str], headline: dict[str, str]) -> Report:
+    return Report(name, title, columns, headline=headline, notes=list(NOTES))

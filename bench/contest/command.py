@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ def wanted(options: argparse.Namespace, key: str) -> bool:
 
 def main(measure: Callable[[argparse.Namespace], Report], options: argparse.Namespace) -> None:
     """Measure, keep and print. A bench that cannot run here says so and ends with 0."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every contestant is ended
     machine = host.line()
     try:
         report = measure(options)

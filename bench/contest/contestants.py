@@ -45,8 +45,7 @@ class Contestant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        processes.end(self.token)
+        self.end()
         self._folder.cleanup()
 
     def command(self) -> list[str]:
@@ -66,7 +65,13 @@ class Contestant:
             )
         self.root = self._process.pid
 
+    def end(self) -> None:
+        """The supervisor first, or it would start its workers again; then all that is left. Twice does no harm."""
+        self.stop()
+        processes.end(self.token)
+
     def stop(self) -> None:
+        """Kill the supervisor."""
         if self.root:
             self._process.kill()
             self._process.wait()

@@ -32,7 +32,8 @@ A cell is the median (least–most), then its ratio to the row that the notes na
 - **plain** is the program itself, restarted at once by the smallest supervisor there can be (fork, exec, waitpid:
   `bench/contest/programs/bare.c`). It is the floor for anything that executes a program anew, systemd included.
 - **supervisord** and **circus** are the versions pinned in `bench/contest/peers.py`, with their default settings,
-  except where a note says so.
+  except where a note says so. Their memory monitoring looks once a minute by default; the tables (e) and (g) have it
+  every 5 s too, the shortest that supervisord offers, and that is what the README shows.
 """
 
 
@@ -53,7 +54,7 @@ def summary(reports: Sequence[Report]) -> str:
     """The medians of the headlines, a column for each contestant that took part."""
     keys = [key for key in COLUMNS if any(row.key == key for report in reports for row in report.rows)]
     lines = [
-        [f"{words}, {report.unit}", *(_median(report, key, column) for key in keys)]
+        [words, *(_median(report, key, column) for key in keys)]
         for report in reports
         for column, words in report.headline.items()
     ]

@@ -50,10 +50,8 @@ def pss_mb(pids: Iterable[int]) -> float:
     return sum(int(match.group(1)) for match in found if match) / 1024
 
 
-def end(token: str, *first: int, within: float = 20.0) -> None:
-    """Kill the supervisor first, or it would start its workers again; then all that is left."""
-    for pid in first:
-        _kill(pid)
+def end(token: str, within: float = 20.0) -> None:
+    """Kill all that is left of this contestant."""
     until = time.monotonic() + within
     while (left := marked(token)) and time.monotonic() < until:
         for pid in left:

@@ -35,15 +35,14 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """One bench. `base` is the key of the row that ratios refer to; `headline` names the columns for the README."""
+    """One bench. Columns name their unit; `base` is the key of the row that ratios refer to."""
 
     name: str
     title: str
-    unit: str
     columns: list[str]
     base: str = PLAIN
     headline: dict[str, str] = field(default_factory=dict)
-    """Column to the words with which the README names it."""
+    """The columns that the README shows, with its words for them."""
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     host: str = ""

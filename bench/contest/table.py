@@ -49,7 +49,7 @@ def of(report: Report) -> str:
     """The report's table. Ratios refer to its base row, where that took part."""
     base = next((row for row in report.rows if row.key == report.base), None)
     body = [[row.label, *cells(row, base), counts(row)] for row in report.rows]
-    return markdown(["", *[f"{column}, {report.unit}" for column in report.columns], "n"], body)
+    return markdown(["", *report.columns, "n"], body)
 
 
 def cells(row: Row, base: Row | None) -> list[str]:

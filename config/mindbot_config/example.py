@@ -91,7 +91,8 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(json.dumps, schema["enum"]))
     if "items" in schema:
-        return f"any of {_allowed(schema['items'])}"
+        each = _allowed(schema["items"])
+        return f"any of {each}" if each else ""
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from mindbot_config.errors import ConfigError
-from mindbot_config.settings import Settings
 
 _SOCKET_MAX = 107
 """Bytes of a Unix socket's path: `sun_path` of unix(7) is 108, with its closing NUL."""
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """Absolute paths; nothing says that they exist."""
 
     socket: Path
@@ -23,7 +21,18 @@ class Paths:
     state_dir: Path
 
 
-def resolve(settings: Settings, environ: Mapping[str, str], uid: int) -> Paths:
+class Places(Protocol):
+    """The settings that say where things are; `Settings` has them."""
+
+    @property
+    def socket(self) -> Path | None: ...
+    @property
+    def runtime_dir(self) -> Path | None: ...
+    @property
+    def state_dir(self) -> Path | None: ...
+
+
+def resolve(settings: Places, environ: Mapping[str, str], uid: int) -> Paths:
     """What is set wins; the rest follows from systemd's variables, the user, and each other."""
     runtime_dir = (settings.runtime_dir or _beside(settings.socket) or _runtime_dir(environ, uid)).absolute()
     socket = (settings.socket or runtime_dir / "control.sock").absolute()

@@ -28,6 +28,7 @@ Event = Literal[
     "worker.unready",
     "worker.suspect",
     "worker.stack",
+    "worker.oom",
     "worker.draining",
     "worker.killing",
     "worker.exited",

@@ -41,14 +41,14 @@ class Voice(Section):
     """Names and terms that Deepgram should know: products, places, people. Only its nova-3 models take them; others are
     not told."""
     redact: tuple[Literal["pci", "pii", "phi", "numbers"], ...] = ()
-    """What Deepgram leaves out of its transcripts, so that neither the model nor the log gets it: "pci" card data, "pii"
-    what identifies a person, "phi" what tells of health (these three in English only), "numbers" any number of three
-    or more digits."""
+    """What Deepgram leaves out of its transcripts, so that neither the model nor the log gets it: "pci" card data,
+    "pii" what identifies a person, "phi" what tells of health (these three in English only), "numbers" any number of
+    three or more digits."""
     mip_opt_out: bool = False
     """Deepgram does not use the sound of your calls to improve its models; other rates may apply then."""
-    stt_sample_rate: Literal[8000, 16000, 24000, 48000] = 16000
-    """Samples a second that Deepgram gets (the plugin's default). 8000 is enough for calls from the telephone network,
-    and half the bandwidth; more than 16000 adds hardly anything to speech."""
+    stt_sample_rate: int = Field(default=16000, ge=8000, le=48000, multiple_of=8000)
+    """Samples a second that Deepgram gets (the plugin's default), a multiple of 8000. 8000 is enough for calls from the
+    telephone network, and half the bandwidth; more than 16000 adds hardly anything to speech."""
     deaf_after: float = Field(default=10, ge=0, le=300)
     """Seconds of the caller's speech without a transcript, after which Deepgram is connected anew; after as many more
     it counts as failed. 0: never."""
@@ -66,12 +66,12 @@ class Voice(Section):
     prefix_padding_duration: float = Field(default=0.5, ge=0, le=5)
     """Seconds before the detected beginning of speech that belong to it (Silero's default). Deepgram hears everything;
     this is for a speech recognition that gets whole utterances."""
-    activation_threshold: float = Field(default=0.5, gt=0, lt=1)
+    activation_threshold: float = Field(default=0.5, ge=0.01, le=0.99)
     """How sure the detector must be that a frame is speech (Silero's default). Raise it where noise counts as speech,
     lower it where soft voices go unnoticed."""
-    vad_sample_rate: Literal[8000, 16000] = 16000
-    """Samples a second that the detector looks at (Silero's default). 8000 is all that calls from the telephone network
-    have."""
+    vad_sample_rate: int = Field(default=16000, ge=8000, le=16000, multiple_of=8000)
+    """Samples a second that the detector looks at (Silero's default): 16000, or 8000, which is all that calls from the
+    telephone network have."""
     turn_detection: Literal["model", "vad", "stt", "manual"] = "model"
     """What decides that the caller is done. "model": LiveKit's default turn detector, which runs locally in the job
     and needs no account; it takes about 240 MiB, shared by all workers. "vad": silence alone (any

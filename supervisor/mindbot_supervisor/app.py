@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from mindbot_config.credentials import WEBHOOK_SECRET, Credentials, secret_values
 from mindbot_config.paths import Paths, resolve
@@ -27,7 +28,6 @@ from .errors import OK
 from .flight_records import FlightRecords
 from .mode import Mode
 from .operate import Operations
-from .ops.control import Pages
 from .ops.logs import Logs, utc_now
 from .ops.notify import Notices
 from .ops.redact import Redactor
@@ -41,9 +41,11 @@ from .runtime import linux
 from .runtime.engine import Engine
 from .runtime.launcher import Launch
 from .runtime.local import LocalServices
-from .serving import serve
 from .signals import SIGNALS, Signals
 from .stopping import Stopper
+
+if TYPE_CHECKING:
+    from .ops.control import Server
 
 DAY = 86400
 
@@ -89,13 +91,12 @@ class Daemon:
             self._note_start()
         services = await self._start_services()
         self._put_together()
-        pages = Pages(self._status, self._readiness.unready)
-        commands, questions = self._operations.commands(), {"explain": self._explain}
-        servers = await serve(self._sockets, pages, commands, questions, self._logs.note)
         if self._state is not None:
             self._resume(self._state)
         self._engine.start()
+        servers: list[Server] = []
         try:
+            servers += await self._serve()
             return await self._live()
         finally:
             await self._engine.close()
@@ -109,24 +110,42 @@ class Daemon:
             self._sink.close()
             os.close(self._sockets.lock)
 
+    async def _serve(self) -> list[Server]:
+        """Whoever connects before waits: the first workers do not wait for what this takes to load."""
+        from .ops.control import Pages
+        from .serving import serve
+
+        pages = Pages(self._status, self._readiness.unready)
+        commands, questions = self._operations.commands(), {"explain": self._explain}
+        return await serve(self._sockets, pages, commands, questions, self._logs.note)
+
     async def _live(self) -> int:
-        """Until the pool has ended: serve signals, and keep systemd informed."""
-        ended = asyncio.create_task(self._engine.ended.wait())
-        while not ended.done():
-            came = asyncio.create_task(self._signals.next())
-            await asyncio.wait({ended, came}, timeout=self._readiness.interval, return_when=asyncio.FIRST_COMPLETED)
-            if came.done():
-                self._signals.serve(came.result())
-            came.cancel()
-            self._readiness.inform_systemd()
-            self._reloader.watch_env()
-            self._usage.tick(time.monotonic(), int(time.time() // DAY), self._engine.pool.workers)
+        """Until the pool has ended: serve signals, and look after what the clock alone brings."""
+        ended, signals = asyncio.create_task(self._engine.ended.wait()), asyncio.create_task(self._serve_signals())
+        self._look_after()
+        done, _ = await asyncio.wait({ended, signals}, return_when=asyncio.FIRST_COMPLETED)
+        self._looking_after.cancel()
+        if signals in done:
+            signals.result()
+        signals.cancel()
         gave_up = self._engine.gave_up
         if gave_up is None:
             return OK
         self._logs.note(events.SUPERVISOR_FAILED, "critical", detail=gave_up.message, code=gave_up.code)
         sys.stderr.write(f"mindbot-supervisor: error: {gave_up.message}\n")
         return gave_up.code
+
+    async def _serve_signals(self) -> None:
+        while True:
+            self._signals.serve(await self._signals.next())
+            self._readiness.inform_systemd()
+
+    def _look_after(self) -> None:
+        """Every second, by a timer: a task that waits would cost the daemon more than the look."""
+        self._looking_after = asyncio.get_running_loop().call_later(self._readiness.interval, self._look_after)
+        self._readiness.inform_systemd()
+        self._reloader.watch_env()
+        self._usage.tick(time.monotonic(), int(time.time() // DAY), self._engine.pool.workers)
 
     # -- putting it together -------------------------------------------------------------------------------------------
 
@@ -274,7 +293,8 @@ class Daemon:
     def _status(self) -> Json:
         view = View(version("mindbot-supervisor"), os.getpid(), self._mode.value, self._started)
         status = view.status(self._engine.pool, time.monotonic(), time.time())
-        return {**status, "usage": self._usage.totals()}
+        supervisor = {**status["supervisor"], **self._engine.launcher.describe()}
+        return {**status, "supervisor": supervisor, "usage": self._usage.totals()}
 
     async def _explain(self, fields: Mapping[str, object]) -> Json:
         return self._records.explain(self._engine.pool, self._status(), str(fields.get("worker", "")))

@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 from mindbot_config.credentials import WEBHOOK_SECRET
 from mindbot_config.sources import Loaded
 
 from . import handover, mode
 from .core.policy import Policy
 from .runtime.launcher import Launch
+from .runtime.pressure import memory_mb
 
 NOT_FOR_WORKERS = frozenset(
     {handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", WEBHOOK_SECRET}
@@ -27,7 +26,7 @@ def policy(loaded: Loaded) -> Policy:
         settings.pool,
         settings.limits,
         settings.restart,
-        host_mb=psutil.virtual_memory().total / 1024 / 1024,
+        host_mb=memory_mb(),
         cores=len(os.sched_getaffinity(0)),
         beats_required=settings.heartbeat_required,
         ready_after=settings.worker.ready_after,

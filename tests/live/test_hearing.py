@@ -31,6 +31,7 @@ VOICES = {"good": SPEECH, "quiet": amplified(-24), "clipping": amplified(20), "s
 
 async def talk(server, room, voice, seconds):
     async with calling(server, room) as caller:
+        await caller.hear(30)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             await caller.play(voice)
@@ -119,9 +120,35 @@ async def test_a_session_that_stays_deaf_is_an_error_of_the_recognition(tmp_path
         local.forget()
 
 
-async def test_the_end_of_a_call_tells_how_soon_it_was_answered(tmp_path, local):  # noqa: F811
+KNOBS = {
+    "ENDPOINTING_MS": "100",
+    "FILLER_WORDS": "false",
+    "NUMERALS": "true",
+    "PROFANITY_FILTER": "true",
+    "KEYTERMS": '["MindBot", "weather"]',
+    "REDACT": '["pci"]',
+    "MIP_OPT_OUT": "true",
+    "STT_SAMPLE_RATE": "8000",
+    "VAD_SAMPLE_RATE": "8000",
+    "ACTIVATION_THRESHOLD": "0.4",
+    "PREFIX_PADDING_DURATION": "0.2",
+}
+ASKED = {
+    "endpointing": "100",
+    "filler_words": "false",
+    "numerals": "true",
+    "profanity_filter": "true",
+    "keyterm": ["MindBot", "weather"],
+    "redact": "pci",
+    "mip_opt_out": "true",
+    "sample_rate": "8000",
+    "interim_results": "true",
+}
+
+
+async def test_the_end_of_a_call_tells_how_soon_it_was_answered_whatever_the_ears_are_set_to(tmp_path, local):  # noqa: F811
     local.forget()
-    with supervised(tmp_path, local, workers=1) as daemon:
+    with supervised(tmp_path, local, workers=1, **{f"VOICE__{name}": value for name, value in KNOBS.items()}) as daemon:
         await ready(daemon, 1)
         async with calling(local.server, "turns") as caller:
             await caller.hear(30)
@@ -140,3 +167,5 @@ async def test_the_end_of_a_call_tells_how_soon_it_was_answered(tmp_path, local)
         answers = [turn["response"] for turn in turns if "response" in turn]
         assert len(answers) >= 3
         assert summary["response_p95"] == pytest.approx(max(answers), rel=0.05)
+        asked = local.seen("stt")[0]["params"]
+        assert {name: asked.get(name) for name in ASKED} == ASKED

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 from mindbot_worker import wire
-from mindbot_worker.reports import STARTING, Report
+from mindbot_worker.reports import ENDING, STARTING, Report
 
 CRASH, INIT = "crash", "init"
 """Kinds of error that only the worker sees: a job process died; one could not even be started."""
@@ -90,6 +90,10 @@ class Calls:
         self.errors_fatal += max(report.fatal - before.fatal, 0)
         if report.usage != before.usage:
             self.usage = wire.added([self.usage, wire.grown(before.usage, report.usage)])
+
+    def is_ending(self, job: str) -> bool:
+        """Whether its agent had done its work, by its last report."""
+        return job in self._live and self._live[job].report.state == ENDING
 
     def closed(self, job: str, *, died: bool, now: float) -> str | None:
         """The job process of a call is gone; how the call ended, or None if it was not known."""

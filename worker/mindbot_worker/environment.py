@@ -18,7 +18,7 @@ MINDBOT = "mindbot_worker.voice:server"
 LOOP_BLOCK_WARN_MS = "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"
 LOOP_BLOCK_WARN_MS_IN_CALLS = "MINDBOT_LOOP_BLOCK_WARN_MS"
 """What the one above is set to once a job process has a call."""
-_LOOP_BLOCKED = "250"
+_OFF, _LOOP_BLOCKED = "0", "250"
 """Milliseconds; LiveKit's own default is 100. A caller hears a quarter of a second, and from there on the monitor ticks
 20 times a second, its slowest, instead of 50."""
 PRELOAD_LOCAL_INFERENCE = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
@@ -52,11 +52,13 @@ def check(environ: Environ, settings: Settings, reference: str) -> None:
 
 
 def prepare(environ: Environ, settings: Settings, reference: str) -> None:
-    """Defaults for LiveKit; whatever the user has set stays."""
+    """Defaults for LiveKit; what the user has set stays. To do it again, as a forked worker does, changes nothing."""
     # LiveKit's monitor ticks in every job process, and those that wait for a call far outnumber the others: for an idle
-    # worker that was half of its CPU (docs/performance.md). So it is off until there is a call.
-    environ[LOOP_BLOCK_WARN_MS_IN_CALLS] = environ.get(LOOP_BLOCK_WARN_MS) or _LOOP_BLOCKED
-    environ[LOOP_BLOCK_WARN_MS] = "0"
+    # worker that was most of its CPU (docs/performance.md). So it is off until there is a call.
+    wanted = environ.get(LOOP_BLOCK_WARN_MS) or _LOOP_BLOCKED
+    if wanted != _OFF or LOOP_BLOCK_WARN_MS_IN_CALLS not in environ:
+        environ[LOOP_BLOCK_WARN_MS_IN_CALLS] = wanted
+    environ[LOOP_BLOCK_WARN_MS] = _OFF
     if reference == MINDBOT and settings.voice.turn_detection != "model":
         # the weights of the end-of-turn model take 240 MiB and would never be used
         environ.setdefault(PRELOAD_LOCAL_INFERENCE, "0")

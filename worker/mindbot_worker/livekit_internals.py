@@ -91,6 +91,11 @@ def died(executor: Any) -> bool:
     return bool(getattr(executor, "killed", False)) or exitcode not in (0, None)
 
 
+def nobody_knows_how(executor: Any) -> bool:
+    """Whether the server that would have told how this job process ended is gone itself."""
+    return jobserver.is_shared() and getattr(executor, "exitcode", None) == jobserver.UNTOLD
+
+
 def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], None]) -> None:
     """`process_ready`, `process_closed`, `process_job_launched`; the pool exists once `run()` has begun."""
     pool = _pool(server)
@@ -121,6 +126,13 @@ async def hold_process_start(server: AgentServer, seconds: float) -> None:
     if isinstance(places, asyncio.Semaphore):
         async with places:
             await asyncio.sleep(seconds)
+
+
+def open_for_calls(server: AgentServer) -> None:
+    """Let the server register with the first warm job process; it would wait until all of them are warm."""
+    enough = getattr(_pool(server), "_idle_ready", None)
+    if isinstance(enough, asyncio.Event):
+        enough.set()
 
 
 def active_jobs(server: AgentServer) -> set[str]:

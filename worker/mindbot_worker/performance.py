@@ -139,7 +139,7 @@ class _Steps:
         self.cpu = 0.0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self  # type: ignore[return-value]
+        return self
 
     def __iter__(self) -> _Steps:
         return self

@@ -49,6 +49,7 @@ class PoolWatch:
     def _on_ready(self, process: Any) -> None:
         self._ready.add(id(process))
         self._failures_in_a_row = 0
+        internals.open_for_calls(self._server)
 
     def _on_launched(self, process: Any) -> None:
         info = internals.running_job(process)
@@ -73,7 +74,9 @@ class PoolWatch:
         self._ready.discard(id(process))
         info = internals.running_job(process)
         if info is not None:
-            self._call_ended(info.job.id, info.job.room.name, died=internals.died(process))
+            said_goodbye = internals.nobody_knows_how(process) and self._calls.is_ending(info.job.id)
+            died = internals.died(process) and not said_goodbye
+            self._call_ended(info.job.id, info.job.room.name, died=died)
         elif internals.is_closing(self._server):
             return  # told to go
         elif not was_ready:

@@ -87,6 +87,13 @@ def socket_path(options: argparse.Namespace) -> Path:
     """Where the daemon's control socket is: the flag, MINDBOT_SOCKET, or what the settings say."""
     if options.socket or os.environ.get("MINDBOT_SOCKET"):
         return Path(options.socket or os.environ["MINDBOT_SOCKET"])
+    from mindbot_config import places
+    from mindbot_config.errors import ConfigError
     from mindbot_config.paths import resolve
 
-    return resolve(load(options).settings, os.environ, os.geteuid()).socket
+    config = getattr(options, "config", None)
+    try:
+        found = places.find(Path(config) if config else None, os.environ)
+        return resolve(found or load(options).settings, os.environ, os.geteuid()).socket
+    except ConfigError as exc:
+        raise bad_config(exc) from exc

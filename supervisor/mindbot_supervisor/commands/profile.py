@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +35,8 @@ def profile(options: argparse.Namespace) -> int:
     if options.seconds < 1:
         raise Refused("--seconds must be at least 1")
     row = _row(client.ask(socket_path(options), "GET", "/status"), options.worker)
+    import tempfile  # here and below: other commands start sooner without
+
     tool = find(TOOLS[options.what])
     sys.stderr.write(f"looking at worker {row['worker']} (pid {row['pid']}) for {options.seconds} s\n")
     with tempfile.TemporaryDirectory(prefix="mindbot-profile-") as folder:
@@ -60,6 +58,9 @@ def _row(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 def find(tool: str) -> str:
     """Beside our own interpreter, else on PATH. Raises Refused with the command that installs it."""
+    import shutil
+    import sysconfig
+
     scripts = sysconfig.get_path("scripts")
     found = shutil.which(tool, path=scripts) or shutil.which(tool)
     if found is None:
@@ -101,6 +102,8 @@ def _memory(tool: str, pid: int, seconds: int, file: Path) -> list[str]:
 
 
 def _run(command: list[str], seconds: int) -> str:
+    import subprocess
+
     try:
         limit, wide = seconds + PATIENCE, {**os.environ, "COLUMNS": str(COLUMNS)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=wide, check=False)

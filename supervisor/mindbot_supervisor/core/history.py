@@ -127,6 +127,8 @@ class History:
         """How many errors the last `window` seconds brought, in all and by kind."""
         while self.errors and now - self.errors[0][0] >= window:
             self.errors.popleft()
+        if not self.errors:
+            return 0, {}
         by: Counter[str] = Counter()
         for _, _, kinds in self.errors:
             by.update(kinds)

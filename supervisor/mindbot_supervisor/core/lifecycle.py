@@ -15,6 +15,7 @@ from mindbot_worker.wire import READY as SAYS_READY
 
 from . import events
 from .actions import Action, DumpStacks, Kill, Terminate, Withdraw
+from .happenings import Began, Happening, Judged, Kept, Moved, Passed, Relieved, Said
 from .model import Change, Phase, Reason, Urgency, Verdict, Worker
 from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, STOP_TIMEOUT, Policy
 
@@ -26,66 +27,6 @@ STACKS = {
 }
 """Reasons for which the stacks say why it does not answer, start or end, or what it fills its memory with; and how
 long they may take to come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Began:
-    """Its process runs."""
-
-    pid: int
-    roll: float
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The worker's loop was heard: its state and whether LiveKit knows it."""
-
-    state: str
-    registered: bool | None = None
-    problem: str = ""
-    calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A rule, or an operator, wants it gone: a soft verdict was admitted, or a hard one found.
-
-    `grace` is how many seconds a hard one waits, for calls that are being moved.
-    """
-
-    verdict: Verdict
-    calls: int = 0
-    grace: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Relieved:
-    """Finish now: its replacement is ready, or nobody is to replace it."""
-
-    verdict: Verdict
-    calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """Time has passed: `silence` since its last beat, `relieved` if a replacement is ready, `calls` still live."""
-
-    silence: float = 0.0
-    relieved: bool = False
-    calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """It need not leave after all: its replacement did not become ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """The calls for which its end had to wait are with others."""
-
-
-Event = Began | Said | Judged | Relieved | Passed | Kept | Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +58,10 @@ class _Move:
         return Step(self.worker, tuple(self.actions), tuple(self.changes))
 
 
-def step(worker: Worker, event: Event, now: float, policy: Policy) -> Step:
+def step(worker: Worker, event: Happening, now: float, policy: Policy) -> Step:
     """The next state of `worker`. An event that means nothing in its phase changes nothing."""
+    if worker.phase is Phase.READY and _as_it_was(worker, event, policy):
+        return Step(worker)
     move = _Move(worker, now)
     match event:
         case Began():
@@ -146,6 +89,13 @@ def _begin(move: _Move, began: Began) -> None:
         _terminate(move)
     elif move.worker.phase is Phase.KILLING:
         _kill(move)
+
+
+def _as_it_was(worker: Worker, event: Happening, policy: Policy) -> bool:
+    """Whether nothing can follow for a ready worker: of nearly every beat and tick, and there are many."""
+    if isinstance(event, Said):
+        return not worker.suspect and event.state == SAYS_READY and event.registered == worker.registered
+    return isinstance(event, Passed) and (worker.suspect or event.silence < policy.limits.suspect_after)
 
 
 def _said(move: _Move, said: Said, policy: Policy) -> None:

@@ -6,7 +6,7 @@ from mindbot_worker.wire import KILLED, Beat, Call
 
 from . import events, migration
 from .calls import killed, lost, started_and_ended
-from .lifecycle import Moved
+from .happenings import Moved
 from .model import Death, Phase, Reason, Ref, Verdict, Worker
 from .state import State
 

@@ -15,11 +15,12 @@ from mindbot_worker.wire import Beat, Failure
 from . import death, events, leftovers, live_calls, requests, seats, verdicts
 from .actions import Action, GiveUp, Kill
 from .boot import CONFIG_ERROR
-from .lifecycle import Began, Said
+from .cases import Open
+from .happenings import Began, Said
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
 from .policy import Policy
 from .pressure import Host
-from .recovery import Answer, Open, Recovery, Terms
+from .recovery import Answer, Recovery, Terms
 from .state import State
 
 LATE_TICK = 2.0

@@ -7,13 +7,14 @@ so that a room which kills one agent after the other is left alone in the end.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import CALL_ENDING, Call
 
 from . import events
 from .actions import Action, Forget, Recover
 from .calls import CallCounts, name
+from .cases import Case, Open
 from .model import Change, Ref
 
 PAUSE = 0.25
@@ -63,41 +64,6 @@ class Failed:
 
 Answer = Recovered | Alone | Failed
 Moves = list[Action | Change]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One call on its way to a new agent."""
-
-    call: Call
-    ref: Ref
-    pid: int | None
-    since: float
-    """When the caller was left alone."""
-    reason: str
-    ours: bool = False
-    """We ended its agent ourselves."""
-    moved: bool = False
-    """Its agent still lives: this is a migration."""
-    attempt: int = 0
-    """How many agents the room was given, this attempt included."""
-    due: float | None = None
-    """When the next attempt begins; None while one is under way."""
-    expires: float = 0.0
-    successor: str = ""
-    """The job that was seen to start in the room since then, on `successor_ref`."""
-    successor_ref: Ref | None = None
-
-
-@dataclass(slots=True)
-class Open:
-    """What is remembered of calls and rooms. It goes over to the next daemon at an upgrade."""
-
-    cases: dict[str, Case] = field(default_factory=dict)
-    deaths: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """When agents died in a room, lately."""
-    gone: dict[str, None] = field(default_factory=dict)
-    """Jobs whose calls were taken from their worker; the oldest first."""
 
 
 class Recovery:

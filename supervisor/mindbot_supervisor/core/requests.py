@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from . import events, seats, slots, verdicts
-from .lifecycle import Judged, Relieved
+from .happenings import Judged, Relieved
 from .model import Change, Reason, Urgency, Verdict
 from .rollout import Rollout
 from .state import State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import events
 from .admission import admit
-from .lifecycle import Judged, Kept
+from .happenings import Judged, Kept
 from .model import Change, Phase, Urgency, Verdict, Worker
 from .state import State
 

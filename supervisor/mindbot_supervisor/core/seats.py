@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from . import events, rolling, slots
 from .actions import Spawn
+from .happenings import Relieved
 from .history import History
-from .lifecycle import Relieved
 from .model import BY_OPERATOR, Change, Phase, Reason, Worker
 from .policy import START_STAGGER
 from .state import State

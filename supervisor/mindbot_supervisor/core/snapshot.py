@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .calls import CallCounts
+from .cases import Open
 from .history import History
 from .model import Reason, Worker
 from .pool import Pool
-from .recovery import Open
 from .rollout import Rollout
 from .slots import Slot
 

@@ -6,8 +6,9 @@ from .actions import Action
 from .boot import Boot
 from .brake import Brake
 from .calls import CallCounts
+from .happenings import Happening
 from .history import History, Observation
-from .lifecycle import Event, step
+from .lifecycle import step
 from .model import Change, Phase, Reason, Ref, Worker
 from .policy import START_STAGGER, Policy
 from .pressure import Pressure
@@ -78,7 +79,7 @@ class State:
 
     # -- what changes it -----------------------------------------------------------------------------------------------
 
-    def step(self, worker: Worker, event: Event, now: float) -> None:
+    def step(self, worker: Worker, event: Happening, now: float) -> None:
         """Let an event happen to a worker, and keep what comes of it."""
         taken = step(worker, event, now, self.policy)
         if taken.worker is worker and not taken.actions:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import brake, events, live_calls, seats
 from .admission import admit
-from .lifecycle import Judged, Passed
+from .happenings import Judged, Passed
 from .model import Phase, Reason, Ref, Urgency, Verdict, Worker
 from .rules import judge
 from .state import State
@@ -79,7 +79,8 @@ def pass_time(state: State, worker: Worker, now: float) -> None:
     silence = now - history.loop_at if history.loop_at is not None else 0.0
     if history.beat is None and not state.policy.beats_required:
         silence = 0.0
-    state.step(worker, Passed(silence, state.relieved(worker), len(history.calls())), now)
+    relieved = worker.phase is Phase.KILLING and state.relieved(worker)
+    state.step(worker, Passed(silence, relieved, len(history.calls())), now)
     worker = state.workers[worker.ref]
     live_calls.move(state, worker, now)
     seats.forgive(state, worker, now)

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line (or one readable line on a terminal), made by structlog from changes and fields."""
+"""The log: one JSON object a line (or one readable line on a terminal, by structlog), made from changes and fields."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import platform
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
-
-import structlog
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Change, Ref
@@ -34,13 +32,7 @@ class Logs:
         """Is handed every event before its level is looked at; of the workers' own only the errors of agents."""
         self._threshold = LEVELS[level]
         self._host = platform.node()
-        render = _console() if style == "console" else _json
-        self._log = structlog.wrap_logger(
-            self,  # our own `msg` takes the finished line
-            processors=[self._stamp, _order, render],
-            wrapper_class=structlog.BoundLoggerBase,
-            cache_logger_on_first_use=True,
-        )
+        self._render = _console() if style == "console" else _json
 
     def set_level(self, level: str) -> None:
         self._threshold = LEVELS[level]
@@ -76,11 +68,11 @@ class Logs:
     def _write(self, level: str, event: str, fields: Mapping[str, object], *, droppable: bool = False) -> None:
         if LEVELS.get(level, logging.INFO) < self._threshold:
             return
-        args, kwargs = self._log._process_event(level, event, dict(fields))
-        line = self._redact(str(args[0] if args else kwargs["event"]))
+        record = _order(self._stamp(level, {**fields, "event": event}))
+        line = self._redact(self._render(level, record))
         self._sink.put(line.encode(errors="replace") + b"\n", droppable=droppable)
 
-    def _stamp(self, _: object, level: str, record: Record) -> Record:
+    def _stamp(self, level: str, record: Record) -> Record:
         record["timestamp"] = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record["level"] = level
         record["host"] = self._host
@@ -91,26 +83,28 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _order(_: object, __: str, record: Record) -> Record:
+def _order(record: Record) -> Record:
     """What a reader looks for first comes first; what is not known is left out."""
     ordered = {key: record[key] for key in _FIRST if record.get(key) is not None}
     ordered |= {key: value for key, value in record.items() if key not in ordered and value is not None}
     return ordered
 
 
-def _json(_: object, __: str, record: Record) -> str:
+def _json(_: str, record: Record) -> str:
     return json.dumps(record, separators=(", ", ": "), default=str, ensure_ascii=False)
 
 
-def _console() -> Callable[[object, str, Record], str]:
+def _console() -> Callable[[str, Record], str]:
+    import structlog  # brings a good deal along, for people's eyes only
+
     render = structlog.dev.ConsoleRenderer(colors=os.isatty(1), sort_keys=False)
 
-    def readable(logger: object, level: str, record: Record) -> str:
+    def readable(level: str, record: Record) -> str:
         """People read the words first, and know which host they are on."""
         record.pop("host", None)
         words = record.pop("message", None) or record.pop("text", None)
         if words is not None:
             record["event"] = f"{record['event']}: {words}"
-        return render(logger, level, record)
+        return render(None, level, record)
 
     return readable

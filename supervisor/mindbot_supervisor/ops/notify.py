@@ -10,8 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import UTC, datetime
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from mindbot_supervisor.core import events
 
@@ -28,6 +27,9 @@ TEXT_MAX = 2000
 _SAME_IN = ("worker", "slot", "kind", "reason", "detail")
 _TOLD = ("detail", "reason", "kind")
 _KEPT_BACK = frozenset({"traceback", "logger"})
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Fields = Mapping[str, object]
 Note = Callable[[str, str, Fields], None]
@@ -101,7 +103,9 @@ class Notices:
             self._waiting.append(notice)
 
     async def _send_all(self) -> None:
-        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session:
+        import aiohttp  # where notices are wanted: it takes long to load
+
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT), trust_env=True) as session:
             while True:
                 for last, again in self._repeats.over(self._clock()):
                     self._put(_counted(last, again))

@@ -11,16 +11,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt, give or take a quarter; doubled for each further one."""
 RETRY_AFTER_MAX = 60.0
 """A receiver may ask for so long a pause and no longer: other notices wait behind this one."""
-TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+TIMEOUT = 10.0
+"""Seconds for one attempt."""
 _TRY_AGAIN = frozenset({408, 425, 429})
 
 SIGNATURE, TIMESTAMP = "X-Mindbot-Signature", "X-Mindbot-Timestamp"
@@ -39,6 +42,8 @@ class Webhook:
 
     async def deliver(self, session: aiohttp.ClientSession, notice: Mapping[str, object]) -> None:
         """Raises NotDelivered once there is no point in going on."""
+        import aiohttp
+
         for attempt in range(ATTEMPTS):
             wait = PAUSE * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
             try:
@@ -51,7 +56,7 @@ class Webhook:
                         raise NotDelivered(problem)
                     wait = max(wait, retry_after(answer.headers.get("Retry-After", ""), time.time()))
             except TimeoutError:
-                problem = f"{self._host} did not answer within {TIMEOUT.total:g} s"
+                problem = f"{self._host} did not answer within {TIMEOUT:g} s"
             except (aiohttp.ClientError, OSError) as exc:
                 problem = f"cannot reach {self._host}: {type(exc).__name__}"
             if attempt + 1 < ATTEMPTS:

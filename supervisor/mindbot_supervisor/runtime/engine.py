@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from mindbot_supervisor.core import events
@@ -30,7 +31,8 @@ from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.core.recovery import Answer, Failed
 from mindbot_worker import wire
 
-from . import proctable, stacks, sweep
+from . import oom_jobs, proctable, stacks, sweep
+from .batches import Batches
 from .cgroups import Cgroups
 from .child import Child
 from .family import Family
@@ -38,7 +40,7 @@ from .launcher import Launch, Launcher
 from .lines import Lines
 from .oom import KernelLog, Oom
 from .output import Output
-from .records import Record, Records
+from .pidfiles import Pidfile, Pidfiles
 from .rejoin import Rejoin
 from .rescue import Rescuer
 from .sampler import Look, Sampler
@@ -76,8 +78,9 @@ class Engine:
         self._running: dict[Ref, _Running] = {}
         self._adopted: dict[Ref, int] = {}
         """Pidfds of workers that a dead daemon left behind."""
-        self._records = Records(Path(launch.runtime_dir))
+        self._pidfiles = Pidfiles(Path(launch.runtime_dir))
         self._rejoin = Rejoin(Path(launch.runtime_dir), self._output_of_leftover)
+        self._beats = Batches()
         self._lock = threading.Lock()
         self._family = Family(launch.runtime_dir)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
@@ -103,7 +106,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin: beside whatever a dead daemon left behind."""
-        living, names = self._records.leftovers()
+        living, names = self._pidfiles.leftovers()
         for ref in names:
             self.pool.remember(ref)
         for record in living:
@@ -143,6 +146,7 @@ class Engine:
         if self.rescuer is not None:
             await self.rescuer.close()
         await self.launcher.close()
+        self._beats.close()
         sweep.reap_orphans(proctable.read_all(), self._other_children())
         self._oom.log.close()
 
@@ -227,7 +231,7 @@ class Engine:
         if running is not None:
             running.child.signal(number)
             if number == signal.SIGTERM:
-                self._records.write(ref, running.child.pid, termed=True)
+                self._pidfiles.write(ref, running.child.pid, termed=True)
         elif pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
@@ -266,10 +270,10 @@ class Engine:
         self._running[ref] = running
         with self._lock:
             self._family.roots[started.pid] = ref
-        self._records.write(ref, started.pid)
+        self._pidfiles.write(ref, started.pid)
         self._oom.spawned(ref, started.pid, time.monotonic())
-        self._loop.add_reader(started.beats, self._read, ref, started.beats)
-        self._loop.add_reader(started.output, self._read, ref, started.output)
+        self._watch(ref, started, started.beats)
+        self._watch(ref, started, started.output)
         self._loop.add_reader(started.pidfd, self._exited, ref)
         return running
 
@@ -279,7 +283,7 @@ class Engine:
 
         return Output(write)
 
-    def _adopt(self, record: Record) -> None:
+    def _adopt(self, record: Pidfile) -> None:
         try:
             pidfd = os.pidfd_open(record.pid)
         except OSError:
@@ -346,19 +350,32 @@ class Engine:
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(fd)
+            self._unwatch(running.child, fd)
             return
         self._take(ref, running, fd, data)
         running.flow[fd] = running.flow.get(fd, 0) + len(data) if len(data) == READ_BYTES else 0
         if running.flow[fd] >= PAUSE_BYTES:
             running.flow[fd] = 0
-            self._loop.remove_reader(fd)
+            self._unwatch(running.child, fd)
             self._loop.call_later(PAUSE, self._resume, ref, fd)
 
     def _resume(self, ref: Ref, fd: int) -> None:
         running = self._running.get(ref)
         if running is not None and fd in (running.child.beats, running.child.output):
+            self._watch(ref, running.child, fd)
+
+    def _watch(self, ref: Ref, started: Child, fd: int) -> None:
+        """Read a pipe whenever there is something in it: beats in batches, and what may be a flood of output alone."""
+        if fd == started.beats:
+            self._beats.add(fd, partial(self._read, ref, fd))
+        else:
             self._loop.add_reader(fd, self._read, ref, fd)
+
+    def _unwatch(self, started: Child, fd: int) -> None:
+        if fd == started.beats:
+            self._beats.remove(fd)
+        else:
+            self._loop.remove_reader(fd)
 
     def _take(self, ref: Ref, running: _Running, fd: int, data: bytes) -> None:
         now = time.monotonic()
@@ -377,6 +394,8 @@ class Engine:
         if beat.source == wire.FROM_LOOP:
             self._family.told[ref] = beat.pids
             self.on_beat(ref, beat, now)
+            for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
+                self._tell(change)
         self.carry_out(self.pool.beat(ref, beat, now))
 
     def _exited(self, ref: Ref) -> None:
@@ -390,7 +409,7 @@ class Engine:
             self._drain(ref, running, fd)
         running.output.close(time.monotonic())
         for fd in (running.child.beats, running.child.output, running.child.pidfd):
-            self._loop.remove_reader(fd)
+            self._unwatch(running.child, fd)
         running.child.close()
         del self._running[ref]
         self.launcher.jobservers.left(ref)
@@ -429,7 +448,7 @@ class Engine:
         await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
         with self._lock:
             self._family.forget([ref])
-        self._records.remove(ref)
+        self._pidfiles.remove(ref)
         self._sweeping.discard(ref)
         self._check_ended()
 

@@ -161,11 +161,11 @@ class Launcher:
             self._retire(image)
 
     def describe(self) -> dict[str, object]:
-        """For the status."""
+        """For the status: how workers are started now, and why not from a template where one is wanted."""
         image = self._image or self._coming
         if not self.launch.agent or image is None:
-            return {"launcher": "exec", **({"why": self.why_exec} if self.why_exec else {})}
-        return {"launcher": "template", "pid": image.template.pid, "ready": image.ready}
+            return {"launcher": "exec", **({"launcher_detail": self.why_exec} if self.why_exec else {})}
+        return {"launcher": "template", "template": {"pid": image.template.pid, "ready": image.ready}}
 
     def pids(self) -> set[int]:
         """Children that are no workers."""
@@ -222,9 +222,18 @@ class Launcher:
             image.template.kill()
 
     def _retire(self, image: _Image) -> None:
-        """It forks no more; it ends by itself, and its workers go on."""
+        """It forks no more and ends by itself; its workers go on. What it was asked for, the next one does."""
         self._retired[image.template.pid] = image.template
         image.template.end()
+        self._ask_again(image)
+
+    def _ask_again(self, image: _Image) -> None:
+        for ref, pipes in image.forking.items():
+            pipes.close_theirs()
+            pipes.close_ours()
+            image.timers.pop(ref).cancel()
+            self._waiting.append(ref)
+        image.forking.clear()
 
     def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         self.note(events.TEMPLATE_OUTPUT, level, **{key: value for key, value in fields.items() if key != "event"})
@@ -253,6 +262,7 @@ class Launcher:
         if image is not self._coming:
             return
         before, self._image, self._coming = self._image, image, None
+        self._checking = False
         image.ready, self._failures, self.why_exec = True, 0, ""
         if before is not None:
             self._retire(before)
@@ -307,11 +317,7 @@ class Launcher:
         """The template is gone; workers that it has forked live on. What it was asked for, the next one does."""
         self._image, self._checking = None, False
         self.note(events.TEMPLATE_LOST, "warning", pid=image.template.pid, detail=f"{how}; a new one is built")
-        for ref, pipes in image.forking.items():
-            pipes.close_theirs()
-            pipes.close_ours()
-            image.timers.pop(ref).cancel()
-            self._waiting.append(ref)
+        self._ask_again(image)
         self._short_lives = self._short_lives + 1 if time.monotonic() - image.began < SHORT_LIFE else 0
         if self._short_lives > 1:
             self._give_up(f"the template ended again soon after its start: {how}", self._next_retry())
@@ -322,7 +328,7 @@ class Launcher:
         """No job process can be forked any more from this template's image: it is built anew."""
         image = self._image
         if image is not None and image.template.pid == owner and not self._closing:
-            self._image = None
+            self._image, self._checking = None, False
             self._retire(image)
             self.note(events.TEMPLATE_LOST, "warning", pid=owner, detail="its job server ended; a new one is built")
             self._build()

@@ -12,12 +12,13 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
-
 from .livekit_records import Dispatch, Participant, dispatch, objects, participant
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TOKEN_LIFE, CLOCK_SKEW = 300, 60
 """Seconds that a token is valid, and by how much the server's clock may be behind."""
@@ -41,14 +42,14 @@ class LiveKitApi:
 
     def __init__(self, url: str, key: str, secret: str, timeout: float) -> None:
         self._base, self._api_key, self._secret = base_url(url), key, secret.encode()
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._warming: asyncio.Task[None] | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells two of them apart."""
-        return self._base, self._api_key, self._secret, self._timeout.total
+        return self._base, self._api_key, self._secret, self._timeout
 
     def start(self) -> None:
         """Connect, and keep a connection open from now on."""
@@ -89,6 +90,8 @@ class LiveKitApi:
         return dispatch(await self._ask("AgentDispatchService/CreateDispatch", room, wanted))
 
     async def _ask(self, method: str, room: str, fields: Mapping[str, object]) -> dict[str, Any]:
+        import aiohttp
+
         headers = {"Authorization": f"Bearer {self._token(room)}"}
         try:
             async with self._connected().post(
@@ -96,18 +99,23 @@ class LiveKitApi:
             ) as answer:
                 body = await answer.content.read(ANSWER_MAX)
         except TimeoutError as exc:
-            raise ApiError(f"livekit did not answer within {self._timeout.total:g} s") from exc
+            raise ApiError(f"livekit did not answer within {self._timeout:g} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise ApiError(f"cannot reach livekit: {_plain(exc)}") from exc
         return _checked(answer.status, body, method)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
+            import aiohttp
+
             connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
-            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector, trust_env=True)
+            timeout = aiohttp.ClientTimeout(self._timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, trust_env=True)
         return self._session
 
     async def _keep_warm(self) -> None:
+        import aiohttp  # in its own time: it takes long to load, and the first worker is not to wait for it
+
         while True:
             try:
                 async with self._connected().get(f"{self._base}/") as answer:

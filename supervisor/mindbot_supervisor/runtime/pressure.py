@@ -24,6 +24,14 @@ def look(psi: Path = PSI, meminfo: Path = MEMINFO) -> Host:
     )
 
 
+def memory_mb() -> float:
+    """All of the host's memory, in MiB. Raises OSError where it is not told."""
+    found = _mb(MEMINFO.read_bytes(), b"MemTotal:")
+    if found is None:
+        raise OSError(f"{MEMINFO} does not tell how much memory there is")
+    return found
+
+
 def _average(path: Path, kind: bytes) -> float | None:
     """`avg10` of a line such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`."""
     data = procfile.read(path)  # EOPNOTSUPP on reading, where PSI is switched off

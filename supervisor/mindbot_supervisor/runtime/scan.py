@@ -1,6 +1,7 @@
-"""The process table from one round to the next: what may be ours is read each time, a stranger once and now and then.
+"""The process table from one round to the next: what may be ours is read each time, a stranger once.
 
-A host has many processes that are none of ours; a list of their pids is cheap, reading what each of them is is not.
+A host has many processes that are none of ours. Listing their pids takes ten times as long as reading one process, so
+even that is left out while the kernel has started nothing new.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from . import proctable
+from . import procfile, proctable
 from .proctable import Proc
 
-AGAIN_EVERY = 10.0
-"""Seconds after which strangers are read again: a pid may have been used again between two rounds."""
+LIST_EVERY, ANEW_EVERY = 5.0, 60.0
+"""Seconds after which pids are listed whatever the kernel says, and after which strangers are read again."""
+LOADAVG = "/proc/loadavg"
 
 
 @dataclass(slots=True)
@@ -22,20 +24,37 @@ class Scan:
 
     _ours: dict[int, Proc] = field(default_factory=dict)
     _listed: set[int] = field(default_factory=set)
-    """Pids of the whole host in the last round."""
-    _all_read_at: float = float("-inf")
+    """Pids of the whole host when they were last listed."""
+    _newest: bytes = b""
+    """The kernel's last pid then."""
+    _listed_at: float = float("-inf")
+    _anew_at: float = float("-inf")
 
     def look(self, now: float, roots: Collection[int], named: Collection[int]) -> Mapping[int, Proc]:
         """Every process that may be ours, by pid. `roots` are pids and session ids of workers."""
-        if now - self._all_read_at >= AGAIN_EVERY:
-            self._listed, self._all_read_at = set(), now
-        before, self._listed = self._listed, _pids()
         followed = {pid: proc for pid, old in self._ours.items() if (proc := _same(old)) is not None}
-        # A pid that was used again since the last round belongs to a new process, and is as good as new itself.
-        new = self._listed - before | self._ours.keys() - followed.keys()
-        found = (proctable.read_one(pid) for pid in sorted(new - followed.keys()))
+        # A pid that was used again since the last round is as good as new itself.
+        new = (self._new(now) | self._ours.keys() | set(roots)) - followed.keys()
+        found = (proctable.read_one(pid) for pid in sorted(new))
         self._ours = _with_kin(followed, [proc for proc in found if proc is not None], roots, named)
         return self._ours
+
+    def _new(self, now: float) -> set[int]:
+        """Pids that were not there when they were last listed."""
+        newest = newest_pid()
+        if newest and newest == self._newest and now - self._listed_at < LIST_EVERY:
+            return set()
+        if now - self._anew_at >= ANEW_EVERY:
+            self._listed, self._anew_at = set(), now
+        self._newest, self._listed_at = newest, now
+        before, self._listed = self._listed, _pids()
+        return self._listed - before
+
+
+def newest_pid() -> bytes:
+    """The pid that the kernel gave out last, the last word of the load averages; empty where it is not told."""
+    words = (procfile.read(LOADAVG) or b"").split()
+    return words[-1] if words and words[-1] != b"0" else b""
 
 
 def _pids() -> set[int]:

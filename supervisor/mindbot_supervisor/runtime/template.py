@@ -44,6 +44,8 @@ class Template:
     owner: Owner
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     """None for one that an earlier version of this program started."""
+    closed: bool = False
+    """It has ended; its descriptors are no longer ours."""
 
     @classmethod
     def start(cls, command: Sequence[str], environ: Mapping[str, str], writer: Output, owner: Owner) -> Template:
@@ -95,6 +97,8 @@ class Template:
             self.socket = None
 
     def kill(self) -> None:
+        if self.closed:
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -156,3 +160,4 @@ class Template:
         self.writer.close(loop.time())
         os.close(self.pidfd)
         os.close(self.output)
+        self.closed = True

@@ -84,7 +84,6 @@ def test_12_processes_keep_the_limit_and_the_order(visitor: Callable[..., Visito
     came = sorted(visits)
     served = sorted(visits, key=lambda visit: visit[1])
     displaced = [abs(came.index(visit) - place) for place, visit in enumerate(served)]
-    print(max(displaced), sum(displaced) / 60, most_at_once(visits))
     assert max(displaced) <= len(visits) / 10, displaced
     waited = [taken - asked for asked, taken, _ in visits]
     assert max(waited) > 0.5  # else nobody had to queue, and nothing was shown

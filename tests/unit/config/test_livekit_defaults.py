@@ -54,3 +54,8 @@ def test_the_least_silence_is_what_the_turn_detector_asks_for() -> None:
 def test_a_join_is_retried_as_often_as_livekit_retries_a_provider() -> None:
     found = in_source("livekit-agents", "livekit/agents/types.py", r"max_retry: int = (\d+)")
     assert int(found) == DEFAULTS["voice.connect_retries"]
+
+
+def test_a_frame_of_sound_is_as_long_as_livekits() -> None:
+    found = in_source("livekit-agents", "livekit/agents/voice/room_io/types.py", r"frame_size_ms: int = (\d+)")
+    assert int(found) == DEFAULTS["voice.frame_ms"]

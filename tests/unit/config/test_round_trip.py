@@ -34,6 +34,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "voice.turn_detection": st.sampled_from(["model", "vad", "stt", "manual"]),
     "voice.openai_base_url": st.sampled_from(["", "http://[::1]:80/v1"]),
     "voice.deepgram_base_url": st.sampled_from(["", "https://h/v1/listen?x=%20"]),
+    "voice.on_failure": st.sampled_from(["close", "leave", "handover"]),
     "notify.webhook_url": st.sampled_from(["", "https://h/x"]),
     "notify.events": st.lists(st.sampled_from(get_args(Event))),
     "http.listen": st.sampled_from(["off", "h:0", "[::]:9"]),

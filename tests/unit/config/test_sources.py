@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mindbot_config import keys
-from mindbot_config.credentials import Credentials
+from mindbot_config.credentials import WEBHOOK_SECRET, Credentials
 from mindbot_config.errors import ConfigError
 from mindbot_config.sources import from_environ, load
 
@@ -47,6 +47,8 @@ OTHER: dict[str, Any] = {
     "limits.max_age": 86400.0,
     "limits.max_jobs": 100,
     "limits.register_timeout": 45.0,
+    "limits.max_disconnects": 5,
+    "limits.disconnect_window": 60.0,
     "restart.backoff_base": 1.0,
     "restart.backoff_max": 30.0,
     "restart.healthy_after": 10.0,
@@ -80,6 +82,7 @@ OTHER: dict[str, Any] = {
     "voice.activation_threshold": 0.6,
     "voice.vad_sample_rate": 8000,
     "voice.turn_detection": "vad",
+    "voice.frame_ms": 20,
     "voice.greeting": "",
     "voice.instructions": 'Say "yes"\nor no. €',
     "voice.openai_concurrency": 2,
@@ -88,6 +91,10 @@ OTHER: dict[str, Any] = {
     "voice.llm_fallbacks": ["gpt-4o"],
     "voice.tts_fallbacks": ["tts-1-hd"],
     "voice.connect_retries": 0,
+    "voice.excuse": "Pardon?",
+    "voice.failed_replies": 2,
+    "voice.apology": "",
+    "voice.on_failure": "leave",
     "voice.openai_base_url": "http://127.0.0.1:1/v1",
     "voice.deepgram_base_url": "http://127.0.0.1:2/v1/listen",
     "usage.openai_budget_requests_per_minute": 100,
@@ -107,6 +114,7 @@ OTHER: dict[str, Any] = {
     "worker.registered": False,
     "worker.synthetic_interval": 30.0,
     "worker.memory_interval": 30.0,
+    "worker.monitor_performance": False,
 }
 
 
@@ -253,6 +261,12 @@ def test_systemd_credentials_fill_in_what_neither_environment_nor_env_file_sets(
         "DEEPGRAM_API_KEY": "environment",
         "LIVEKIT_API_KEY": "systemd credential",
     }
+
+
+def test_the_secret_of_the_webhook_may_be_a_systemd_credential(write: Write) -> None:
+    write(f"creds/{WEBHOOK_SECRET}", "from-systemd\n")
+    loaded = load({}, None, {"CREDENTIALS_DIRECTORY": str(Path("creds").absolute())})
+    assert loaded.environ[WEBHOOK_SECRET] == "from-systemd"
 
 
 def test_the_env_file_wins_over_the_inherited_environment_for_credentials(write: Write) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import DumpStacks, Kill, Terminate, Withdraw
-from mindbot_supervisor.core.lifecycle import Began, Judged, Kept, Moved, Passed, Relieved, Said, step
+from mindbot_supervisor.core.happenings import Began, Judged, Kept, Moved, Passed, Relieved, Said
+from mindbot_supervisor.core.lifecycle import step
 from mindbot_supervisor.core.migration import MOVE_GRACE
 from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
 from mindbot_supervisor.core.policy import (

@@ -242,6 +242,17 @@ def test_memory_over_the_hard_limit_is_answered_at_once_and_the_kill_waits_for_n
     assert driver.did(Kill, A1)
 
 
+def test_the_end_of_a_call_tells_what_it_was_like():
+    driver = full()
+    driver.beat(A1, calls=(call(1), call(2), call(3)))
+    like = {"turns": 3, "response_p95": 0.9, "audio": "good"}
+    ended = (Ended("r1", "AJ_1", "completed", like), Ended("r2", "AJ_2", "failed", like), Ended("r3", "AJ_3"))
+    driver.beat(A1, ended=ended)
+    told = [change.fields.get("summary") for change in driver.told(events.CALL_ENDED)]
+    assert told == [like, None]
+    assert [change.fields["summary"] for change in driver.told(events.CALL_LOST)] == [like]
+
+
 def test_calls_are_told_when_they_start_and_end_and_counted_by_outcome():
     driver = full()
     driver.beat(A1, calls=(call(1), call(2), call(3)))

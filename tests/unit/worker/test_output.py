@@ -82,6 +82,16 @@ def test_extras_cannot_take_the_place_of_our_own_fields() -> None:
     assert (fields["level"], fields["level_"], fields["error"]) == ("info", "mine", "e")
 
 
+def test_what_was_spoken_is_in_no_line_of_livekits_own() -> None:
+    silent = ValueError('no audio frames were pushed for text: Tell "nobody" this')
+    made = record("skipping user input", **{"lk.pii.user_input": "nor this", "room": "r"})
+    made.exc_info = (ValueError, silent, None)
+    made.levelno = logging.ERROR
+    fields = line(made, tracebacks=True)
+    assert fields["room"] == "r" and fields["error"].startswith("ValueError: no audio frames")
+    assert "nobody" not in json.dumps(fields) and "nor this" not in json.dumps(fields)
+
+
 def test_a_traceback_is_a_field_and_only_where_it_is_wanted() -> None:
     try:
         {}["speech"]

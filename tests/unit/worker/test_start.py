@@ -73,6 +73,16 @@ def test_the_loop_monitor_is_off_until_there_is_a_call() -> None:
     assert float(environ[environment.LOOP_BLOCK_WARN_MS_IN_CALLS]) > 0
 
 
+@pytest.mark.parametrize("wanted", [None, "0", "70"])
+def test_a_worker_that_was_forked_from_a_prepared_process_is_as_one_that_was_not(wanted: str | None) -> None:
+    given = {} if wanted is None else {environment.LOOP_BLOCK_WARN_MS: wanted}
+    once = dict(given)
+    environment.prepare(once, Settings(), environment.MINDBOT)
+    twice = once | given
+    environment.prepare(twice, Settings(), environment.MINDBOT)
+    assert twice == once
+
+
 def test_mindbot_needs_its_providers_or_urls_of_ones_own() -> None:
     with pytest.raises(ConfigFailure, match="DEEPGRAM_API_KEY not set"):
         environment.check({"OPENAI_API_KEY": "sk-something"}, Settings(), environment.MINDBOT)

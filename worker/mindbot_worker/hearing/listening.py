@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
 import numpy as np
 from livekit import rtc
@@ -14,11 +15,11 @@ from mindbot_worker.hearing.network import Network, Packets
 from mindbot_worker.hearing.quality import Quality
 from mindbot_worker.hearing.sound import Sound, SoundMeter
 
-RATE, PIECE_MS = 16_000, 100
+RATE, PIECE_MS = 16_000, 200
 """Enough to judge a voice by; larger pieces cost less. WebRTC decodes the track once for all who listen to it."""
-_QUEUE = 50
+_QUEUE = 25
 """Pieces that wait for a busy loop; older ones are dropped then."""
-_STATS_WITHIN = 1.0
+_STATS_EVERY, _STATS_WITHIN = 4.0, 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Listener:
         self._meter = SoundMeter(RATE)
         self._network, self._before = Network(), Network()
         self._sound, self._packets = Sound(), Packets()
+        self._asked_at = 0.0
 
     async def look(self, track: rtc.RemoteAudioTrack | None) -> None:
         """This is the caller's track now."""
@@ -40,7 +42,8 @@ class Listener:
             self._track = track
             if track is not None:
                 self._task = asyncio.get_running_loop().create_task(self._listen(track))
-        if track is not None:
+        if track is not None and time.monotonic() - self._asked_at >= _STATS_EVERY:
+            self._asked_at = time.monotonic()
             # a track that has just ended has no statistics, and does not say so
             with contextlib.suppress(Exception):
                 self._network = network.read(await asyncio.wait_for(track.get_stats(), _STATS_WITHIN))

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from livekit.agents import AgentSession, APIStatusError, get_job_context
+from livekit.agents import AgentSession, get_job_context
 
 from mindbot_worker.jobs import keeping, once
+from mindbot_worker.jobs.reasons import one_line
 from mindbot_worker.jobs.reporter import CallReporter
 from mindbot_worker.usage import Meter
 
@@ -167,7 +168,7 @@ def _error(reporter: CallReporter, event: Any) -> None:
             "source": getattr(error, "label", type(event.source).__name__),
             **_of_provider(event.source),
             **({"status": status} if isinstance(status, int) and status > 0 else {}),
-            "reason": _one_line(cause),
+            "reason": one_line(cause),
         },
     )
 
@@ -183,9 +184,3 @@ def _close(reporter: CallReporter, event: Any) -> None:
         reporter.error(SESSION, recoverable=False)  # the call is not over for that: its caller is still there
     else:
         reporter.ending()
-
-
-def _one_line(error: object) -> str:
-    # the body of a provider's answer may hold what was said, or a part of the key
-    text = error.message if isinstance(error, APIStatusError) else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split())[:400]

@@ -15,8 +15,9 @@ AGENT_TURN = "agent.turn"
 
 _END_OF_TURN = "end_of_turn"
 _OF_REPLY = {"llm_node_ttft": "llm_first_token", "tts_node_ttfb": "tts_first_byte", "e2e_latency": "response"}
-"""LiveKit's metrics of an assistant's message, and what they are called here: seconds, each from where the one before
-it ended; `response` is the whole from the end of the caller's speech to the agent's first sound."""
+"""LiveKit's metrics of an assistant's message, and what they are called here, in seconds. `response` is the whole from
+the end of the caller's speech to the agent's first sound: less than the sum of the steps, where LiveKit prepares the
+answer while it waits for the end of the turn."""
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from mindbot_worker.local.leash import die_with_parent
+from mindbot_worker.local.children import die_with_parent
 from mindbot_worker.local.livekit_config import API_KEY, API_SECRET, HOST, Ports, environment, free_ports
 
 _START_SECONDS = 20.0

@@ -18,16 +18,16 @@ _TEXTS_KEPT = 50
 class Seen:
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
-        self._open: set[web.Request] = set()
+        self._open: dict[int, web.Request] = {}  # a request has no hash
 
     @contextlib.contextmanager
     def in_flight(self, request: web.Request) -> Iterator[int]:
         """How many requests are being answered with this one, whose clients are still there."""
-        self._open.add(request)
+        self._open[id(request)] = request
         try:
-            yield sum(each.transport is not None and not each.transport.is_closing() for each in self._open)
+            yield sum(each.transport is not None and not each.transport.is_closing() for each in self._open.values())
         finally:
-            self._open.discard(request)
+            del self._open[id(request)]
 
     def note(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Records one request and returns its entry, to which a long one may add as it goes."""

@@ -22,6 +22,8 @@ _SPOKEN = re.compile(r'(were pushed for text: )(?:[^"\\]|\\.)*')
 """LiveKit puts what was to be spoken into the error of a voice that said nothing (tts/tts.py, 1.8.9)."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RENAMED = {"job_id": "job"}
+_PERSONAL = "lk.pii."
+"""How LiveKit marks what callers said, and other personal data, in its own records."""
 
 
 class Lines:
@@ -46,7 +48,7 @@ class Lines:
         if record.exc_text and message.endswith(record.exc_text):
             # LiveKit appends the traceback to the message of a record that comes from a job process
             message = message[: -len(record.exc_text)].rstrip()
-        extras = {_RENAMED.get(k, k): _value(v) for k, v in vars(record).items() if k not in _STANDARD}
+        extras = {_RENAMED.get(k, k): _value(v) for k, v in vars(record).items() if _is_extra(k)}
         event = str(extras.pop("event", WORKER_LOG))
         fixed = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -71,6 +73,10 @@ class Lines:
             return {}
         wanted = self._tracebacks or record.levelno >= logging.ERROR
         return {"error": summary} | ({"traceback": _shorten(full)} if wanted else {})
+
+
+def _is_extra(name: str) -> bool:
+    return name not in _STANDARD and not name.startswith(_PERSONAL)
 
 
 def summarise(exc: BaseException) -> str:

@@ -20,7 +20,7 @@ LiveKit's own numbers differ by kind, up to two retries 2 s apart for speech: to
 could speak."""
 _RETRY_AFTER = 0.5
 _STT_CONNECTED_WITHIN = 5.0
-"""Seconds for one attempt; what the caller says meanwhile is kept, and heard late. (LiveKit's own: 10.)"""
+"""Seconds for one attempt. (LiveKit's own: 10.) What is said while one model fails twice is lost to the next one."""
 
 logger = logging.getLogger(__name__)
 

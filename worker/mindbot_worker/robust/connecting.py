@@ -14,6 +14,7 @@ from livekit import rtc
 from livekit.agents import JobContext
 
 from mindbot_worker import livekit_internals as internals
+from mindbot_worker.jobs.reasons import one_line
 from mindbot_worker.performance import monitor_performance
 from mindbot_worker.robust.waiting_room import WaitingRoom
 
@@ -40,8 +41,8 @@ def is_connection_error(error: BaseException) -> bool:
 
 
 def pause_after(attempt: int) -> float:
-    """Seconds until it is tried again after this attempt (from 1): 1, 2, 4 …, give or take a quarter: the calls that lost
-    their connection together must not come back together.
+    """Seconds until the attempt after this one (from 1): 1, 2, 4 …, give or take a quarter, so that calls which lost
+    their connection together do not come back together.
     """
     return float(2 ** (attempt - 1) * random.uniform(0.75, 1.25))  # noqa: S311
 
@@ -96,9 +97,3 @@ class Patience:
         if task.cancelled():
             raise CallEnded("the job was told to end")
         task.result()
-
-
-def one_line(error: object) -> str:
-    """What went wrong in one line, of 400 characters at most."""
-    said = " ".join(str(error).split())
-    return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:400]

@@ -9,7 +9,8 @@ from typing import Any
 from livekit.agents import JobContext, get_job_context
 
 from mindbot_worker.jobs import once, sessions
-from mindbot_worker.robust.connecting import CONNECTION, is_connection_error, one_line
+from mindbot_worker.jobs.reasons import one_line
+from mindbot_worker.robust.connecting import CONNECTION, is_connection_error
 
 AGENT_ERROR = "agent.error"
 AGENT = "agent"

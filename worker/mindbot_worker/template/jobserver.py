@@ -24,7 +24,7 @@ WARM_UP = ("livekit.agents.ipc._preload",)
 NAME = "mindbot-jobs"
 """What it calls itself, in /proc/PID/comm."""
 
-_FAILED = 255
+UNTOLD = 255
 """Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
 
 
@@ -103,7 +103,7 @@ def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
     except (OSError, EOFError):
         if _lives(self.pid, timeout):
             return None
-        self.returncode = _FAILED
+        self.returncode = UNTOLD
     return int(self.returncode)
 
 

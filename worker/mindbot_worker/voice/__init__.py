@@ -32,7 +32,7 @@ def prepare(process: JobProcess) -> None:
         min_silence_duration=settings.voice.min_silence_duration,
         prefix_padding_duration=settings.voice.prefix_padding_duration,
         activation_threshold=settings.voice.activation_threshold,
-        sample_rate=settings.voice.vad_sample_rate,
+        sample_rate=8000 if settings.voice.vad_sample_rate == 8000 else 16000,
     )
 
 

@@ -17,7 +17,7 @@ SIZE_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Pidfile:
     """A worker that some daemon started. `started` (clock ticks since boot) tells it from a later process."""
 
     ref: Ref
@@ -27,7 +27,7 @@ class Record:
     """It was sent its one SIGTERM."""
 
 
-class Records:
+class Pidfiles:
     """The files, mode 0600. What cannot be written or read costs adoption, never a call."""
 
     def __init__(self, runtime_dir: Path) -> None:
@@ -51,12 +51,12 @@ class Records:
         with contextlib.suppress(OSError):
             self._path(ref).unlink()
 
-    def leftovers(self) -> tuple[list[Record], list[Ref]]:
+    def leftovers(self) -> tuple[list[Pidfile], list[Ref]]:
         """Workers of a dead daemon that still live, and the names of all that ever were recorded here.
 
         A process counts only if pid, start time and its own environment agree: a stranger is never touched.
         """
-        living: list[Record] = []
+        living: list[Pidfile] = []
         names: list[Ref] = []
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
             record = _read(path)
@@ -70,7 +70,7 @@ class Records:
                 path.unlink(missing_ok=True)
         return living, names
 
-    def _alive(self, record: Record) -> bool:
+    def _alive(self, record: Pidfile) -> bool:
         proc: Proc | None = proctable.read_one(record.pid)
         if proc is None or proc.started != record.started or proc.state == proctable.ZOMBIE:
             return False
@@ -80,8 +80,8 @@ class Records:
         return self._folder / f"{ref}.json"
 
 
-def _read(path: Path) -> Record | None:
-    """The record in a file, or None for whatever else may be in there."""
+def _read(path: Path) -> Pidfile | None:
+    """What a file says, or None for whatever else may be in there."""
     try:
         if path.is_symlink() or path.stat().st_size > SIZE_MAX:
             return None
@@ -91,4 +91,4 @@ def _read(path: Path) -> Record | None:
         return None
     if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid, started)) or pid <= 1:
         return None
-    return Record(Ref(slot, generation), pid, started, found.get("termed") is True)
+    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True)
