@@ -42,6 +42,10 @@ class Starts:
             return {}
         return {int(pid): int(at) for pid, at in map(str.split, self.path.read_text().splitlines())}
 
+    def wait(self, count: int) -> None:
+        """Until so many have started."""
+        processes.until(lambda: len(self.read()) >= count, 60, f"{count} starts in {self.path.name}")
+
     def another(self, known: set[int]) -> int:
         """When the first process that was not known began."""
 
@@ -70,8 +74,8 @@ def measure(options: argparse.Namespace) -> Report:
             starts = Starts(Path(folder) / kind.key)
             contestant = stack.enter_context(kind(programs.worker(starts.path), options.rounds))
             running.append((contestant, starts))
-        for contestant, starts in running:
-            processes.until(lambda s=starts: len(s.read()) >= options.rounds, 60, f"all of {contestant.label} started")
+        for _, starts in running:
+            starts.wait(options.rounds)
         time.sleep(SETTLE)
         victims = [contestant.workers() for contestant, _ in running]
         for number in range(options.rounds):

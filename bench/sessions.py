@@ -33,7 +33,6 @@ def measure(folder: Path, environ: dict[str, str], sessions: int, at_once: int) 
     settings = {
         "TMPDIR": str(folder / "tmp"),
         "MINDBOT_WORKER__REGISTERED": "false",
-        "MINDBOT_WORKER__MEMORY_INTERVAL": "1",
         **SETTINGS,
         **environ,
     }
@@ -50,13 +49,9 @@ def measure(folder: Path, environ: dict[str, str], sessions: int, at_once: int) 
 
 
 def row(look: Look) -> str:
-    numbers = (look.worker.pss, look.worker.anonymous, look.forkserver.pss, look.forkserver.anonymous, look.tree)
-    counts = (look.open_files["worker"], look.open_files["forkserver"], len(look.job_processes), len(look.files))
-    return (
-        f"| {look.sessions} | "
-        + " | ".join([f"{each:.1f}" for each in numbers] + [str(each) for each in counts])
-        + " |"
-    )
+    sizes = (look.worker.pss, look.worker.anonymous, look.forkserver.pss, look.forkserver.anonymous, look.tree)
+    counts = (*look.open_files.values(), look.tasks, len(look.job_processes), len(look.files))
+    return f"| {' | '.join([str(look.sessions), *(f'{each:.1f}' for each in sizes), *map(str, counts)])} |"
 
 
 def tell(worker: Worker, endurance: Endurance, looks: list[Look], took: float) -> None:
@@ -70,8 +65,6 @@ def tell(worker: Worker, endurance: Endurance, looks: list[Look], took: float) -
     }
     print(f"\n{looks[-1].sessions} sessions in {took:.0f} s, {dict(Counter(endurance.outcomes()))}")
     print("growth after the warm-up: " + "; ".join(f"{name} {value:+.2f} %" for name, value in grown.items()))
-    tasks = [record["tasks"] for record in worker.records("memory.usage")]
-    print(f"tasks in the worker: at least {min(tasks)}, at the end {tasks[-1]}")
     print(f"processes left over: {len(endurance.left_over())}; files new: {sorted(warm[-1].files - warm[0].files)}")
 
 
@@ -82,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     print(
         "| sessions | worker PSS, MiB | anonymous | forkserver PSS | anonymous | tree PSS | files open in worker "
-        "| in forkserver | job processes | files |\n|" + "---|" * 10,
+        "| in forkserver | tasks | job processes | files |\n|" + "---|" * 11,
         flush=True,
     )
     with running_local() as stack, tempfile.TemporaryDirectory() as folder:

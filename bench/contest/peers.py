@@ -25,7 +25,7 @@ def programs(peer: str, folder: Path = TOOLS / "peers") -> Path:
         say(f"installing {', '.join(wanted)} into {venv}")
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-            pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, *wanted], check=True)
         except subprocess.CalledProcessError as exc:
             raise Skipped(f"cannot install {peer}: {exc}") from exc

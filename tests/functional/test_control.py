@@ -30,7 +30,7 @@ def test_status_has_the_shape_of_the_contract(tmp_path):
     with Daemon(tmp_path, "--workers", "2", *stub("--calls", "1", "crash@1")) as daemon:
         daemon.until(lambda: (daemon.worker("0.1") or {}).get("pss_mb"))
         status = json.loads(daemon.client("status", "--json").stdout)
-        assert set(status) == {"supervisor", "workers", "calls"}
+        assert set(status) == {"supervisor", "workers", "calls", "usage"}
         assert {"version", "pid", "uptime", "workers_wanted", "held", "mode"} <= set(status["supervisor"])
         assert status["supervisor"]["pid"] == daemon.process.pid
         assert {"active", "lost", "recovered", "migrated", "cut_by_us"} <= set(status["calls"])

@@ -4,7 +4,7 @@ import pytest
 
 from functional.fault_matrix import CELLS, DRAINING, IN_CALL, KEPT, SIBLINGS, STATES, Played, expected, played
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.mark.parametrize(("fault", "state"), CELLS, ids=[f"{fault}, {state}" for fault, state in CELLS])

@@ -11,7 +11,7 @@ import pytest
 
 from functional.daemon import Daemon
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 START = 120.0
 """Seconds until workers that import LiveKit are ready, on a machine that is busy."""
 

@@ -11,15 +11,16 @@ from live.supervised import ready, supervised
 
 pytestmark = pytest.mark.live
 PHRASE = next(iter(load_phrases()))
-CALLS, WORKERS, SEATS = 12, 3, 5
+CALLS, WORKERS, SEATS = 6, 3, 2
+"""As many calls as two cores carry with their callers; tests/functional/providers has 12 of them, without sound."""
 PATIENCE = 120
-"""Seconds for an answer: a dozen calls keep two cores busy."""
+"""Seconds for an answer: so many calls keep two cores busy."""
 
 
 @pytest.mark.timeout(600)
-async def test_12_calls_in_3_workers_share_5_seats_and_are_all_answered(tmp_path, local):  # noqa: F811
+async def test_calls_in_3_workers_share_2_seats_and_are_all_answered(tmp_path, local):  # noqa: F811
     local.forget()
-    with supervised(tmp_path, local, workers=WORKERS) as daemon:
+    with supervised(tmp_path, local, workers=WORKERS, VOICE__OPENAI_CONCURRENCY=str(SEATS)) as daemon:
         await ready(daemon, WORKERS)
         async with contextlib.AsyncExitStack() as stack:
             rooms = [f"limits-{number}" for number in range(CALLS)]

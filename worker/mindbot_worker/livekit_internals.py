@@ -51,6 +51,14 @@ def override_effective_load(server: AgentServer, effective: Callable[[], float])
         server._get_effective_load = effective  # type: ignore[method-assign]
 
 
+def send_nothing(server: AgentServer) -> None:
+    """A server that never connects would keep for ever what it has to tell, each message with a task that waits."""
+
+    async def drop(_: Any) -> None: ...
+
+    put(server, "queue_msg", drop)
+
+
 def load(server: AgentServer) -> float:
     return float(get(server, "worker_load", 0.0))
 

@@ -34,6 +34,8 @@ def apply(server: AgentServer, settings: Settings, *, reports_to: Path, worker: 
     if settings.pool.agent_name and not internals.get(server, "agent_name"):
         internals.put(server, "agent_name", settings.pool.agent_name)
     internals.put(server, "preload_modules", [*_PRELOADED, *(internals.get(server, "preload_modules") or ())])
+    if not settings.worker.registered:
+        internals.send_nothing(server)
     capacity = Capacity(server, settings.pool.max_calls)
     capacity.install()
     _wrap_job_side(server, worker, str(reports_to), settings)

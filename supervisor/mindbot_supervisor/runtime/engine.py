@@ -49,6 +49,8 @@ READ_BYTES = 64 * 1024
 """Read from one pipe before the next one has its turn."""
 PAUSE_BYTES, PAUSE = 1024 * 1024, 0.01
 """After so many bytes in a row a pipe rests for so many seconds: a flood may slow its own worker, never the daemon."""
+LOOK_GRACE = 0.1
+"""Seconds that a look of the sampler may be late; usually it saves the tick a wake-up of its own."""
 LEFTOVER_GRACE = 1.0
 """Seconds that helpers of a worker which ended as asked have to follow it (LiveKit's end within 0.5 s)."""
 
@@ -137,6 +139,7 @@ class Engine:
         """After `ended`: end the sampler and wait for the last sweeps."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         self._sampler.stop()
         self._rejoin.close()
         for task in self._recoveries.values():
@@ -162,10 +165,13 @@ class Engine:
             rescuer.start()
 
     def _tick(self) -> None:
+        """Judge what is known: with each look of the sampler, and by the clock where none comes in time."""
+        if self._timer is not None:
+            self._timer.cancel()
         now = time.monotonic()
         self.carry_out(self.pool.tick(now))
         due = self.pool.wake_at()
-        wait = self.pool.policy.limits.check_interval
+        wait = self.pool.policy.limits.check_interval + LOOK_GRACE
         if due is not None:
             wait = min(wait, max(due - now, 0.01))
         self._timer = self._loop.call_later(wait, self._tick)
@@ -465,6 +471,8 @@ class Engine:
             self.on_sample(ref, sample, now)
         known = {running.child.pid for running in self._running.values()} | self._other_children()
         sweep.reap_orphans(look.table, known)
+        if self._timer is not None:
+            self._tick()
 
     def _other_children(self) -> set[int]:
         return self.other_children | self.launcher.pids()

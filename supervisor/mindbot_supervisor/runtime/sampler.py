@@ -25,6 +25,8 @@ FULL_EVERY, QUIET_EVERY = 10.0, 30.0
 """Seconds between two full readings of a tree that is far from its limit, and of one whose RSS stands still."""
 MOVED = 1.0
 """MiB of RSS, up or down, since the last full reading."""
+HOST_EVERY = 2.0
+"""Seconds between two looks at the host: the kernel's averages are renewed every 2 s (PSI_FREQ)."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class Sampler:
     _scan: Scan = field(default_factory=Scan)
     _known: dict[Ref, _Known] = field(default_factory=dict)
     _readings: dict[Ref, oom.Reading] = field(default_factory=dict)
+    _host: Host = field(default_factory=Host)
+    _host_at: float = float("-inf")
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -80,8 +84,11 @@ class Sampler:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stop.wait(self.interval):
-            self.deliver(self.look(time.monotonic()))
+        pause = self.interval
+        while not self._stop.wait(pause):
+            began = time.monotonic()
+            self.deliver(self.look(began))
+            pause = max(self.interval - (time.monotonic() - began), self.interval / 2)
 
     def look(self, now: float) -> Look:
         """One round over all workers."""
@@ -93,9 +100,11 @@ class Sampler:
             trees = self.family.sort(table)
         samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
         self._known = {ref: known for ref, known in self._known.items() if ref in trees}
-        kills, host = oom.read(self.cgroups, roots, now, self._readings), pressure.look()
+        kills = oom.read(self.cgroups, roots, now, self._readings)
         self._readings = {ref: reading for ref, reading in (self._readings | kills).items() if ref in trees}
-        return Look(samples, table, kills, host)
+        if now - self._host_at >= HOST_EVERY:
+            self._host, self._host_at = pressure.look(), now
+        return Look(samples, table, kills, self._host)
 
     def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
         known = self._known.get(ref)

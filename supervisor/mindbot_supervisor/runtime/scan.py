@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from . import procfile, proctable
 from .proctable import Proc
 
-LIST_EVERY, ANEW_EVERY = 5.0, 60.0
-"""Seconds after which pids are listed whatever the kernel says, and after which strangers are read again."""
+LIST_LEAST, LIST_EVERY, ANEW_EVERY = 2.0, 5.0, 60.0
+"""Seconds between two lists of pids while others start processes all the time; after which there is one whatever the
+kernel says; and after which strangers are read again."""
 LOADAVG = "/proc/loadavg"
 
 
@@ -34,13 +35,15 @@ class Scan:
         """Every process that may be ours, by pid. `roots` are pids and session ids of workers."""
         followed = {pid: proc for pid, old in self._ours.items() if (proc := _same(old)) is not None}
         # A pid that was used again since the last round is as good as new itself.
-        new = (self._new(now) | self._ours.keys() | set(roots)) - followed.keys()
+        new = (self._new(now) | self._ours.keys() | set(roots) | set(named)) - followed.keys()
         found = (proctable.read_one(pid) for pid in sorted(new))
         self._ours = _with_kin(followed, [proc for proc in found if proc is not None], roots, named)
         return self._ours
 
     def _new(self, now: float) -> set[int]:
         """Pids that were not there when they were last listed."""
+        if now - self._listed_at < LIST_LEAST:
+            return set()
         newest = newest_pid()
         if newest and newest == self._newest and now - self._listed_at < LIST_EVERY:
             return set()

@@ -42,7 +42,12 @@ AGENT = """
 """
 """Has as many calls at once as the file `go-0` says, then `go-1`, and so on; says QUIET when they are over."""
 
-SETTINGS = {"MINDBOT_VOICE__TURN_DETECTION": "vad", "MINDBOT_VOICE__GREETING": "Good day."}
+SETTINGS = {
+    "MINDBOT_VOICE__TURN_DETECTION": "vad",
+    "MINDBOT_VOICE__GREETING": "Good day.",
+    "MINDBOT_WORKER__SYNTHETIC_INTERVAL": "0",
+    "MINDBOT_WORKER__MEMORY_INTERVAL": "1",
+}
 _BATCH_SECONDS = 180.0
 
 
@@ -66,6 +71,8 @@ class Look:
     open_files: dict[str, int]
     """Of the worker and of its forkserver, sockets and pipes included."""
     job_processes: set[int]
+    tasks: int
+    """On the worker's loop."""
     files: set[str]
     """In the runtime directory and in the directory for temporary files."""
 
@@ -102,6 +109,7 @@ class Endurance:
                 for name, each in (("worker", pid), ("forkserver", forkserver.pid))
             },
             job_processes={each.pid for each in forkserver.children()},
+            tasks=self._worker.records("memory.usage")[-1]["tasks"],
             files=set(_files(self._folder)),
         )
 

@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {
     "pool.workers": 7,
     "pool.agent": "my.agent:server",
     "pool.command": "./agent --flag",
+    "pool.launcher": "exec",
     "pool.agent_name": "bot",
     "pool.max_calls": 3,
     "pool.drain_timeout": 12.5,

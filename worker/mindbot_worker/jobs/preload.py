@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-from mindbot_worker.jobs import entry  # noqa: F401 - imported here, it is shared by all job processes
+from mindbot_worker.jobs import entry, warm_up  # noqa: F401 - imported here, they are shared by all job processes
 from mindbot_worker.jobs.signals import settle
 from mindbot_worker.output.stdio import guard
 

@@ -6,9 +6,10 @@ A request that finds all seats taken waits for as long as its caller lets it: th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -42,15 +43,8 @@ class Seats:
 
     async def take(self, within: float | None = None) -> Seat:
         """The next free seat. Raises TimeoutError where none is free `within` seconds."""
-        began = time.monotonic()
-        outcome = "gave up"
-        try:
-            async with asyncio.timeout(within):
-                seat = await self._take()
-            outcome = "served"
-        finally:
-            self._note(time.monotonic() - began, outcome)
-        return seat
+        async with asyncio.timeout(within):
+            return await self._take()
 
     async def _take(self) -> Seat:
         if self._file is not None:
@@ -62,29 +56,41 @@ class Seats:
                     "requests are limited within this call only",
                     extra={"event": ALONE, "provider": self._provider, "reason": str(exc)},
                 )
-        await self._own.acquire()
+        with self._waiting() if self._own.locked() else contextlib.nullcontext():
+            await self._own.acquire()
         return _Own(self._own.release)
 
     async def _take_of_host(self, file: Path) -> Seat:
         ticket = await _drawn(file)
         try:
-            while True:
-                if ticket.has_turn(self._count):
-                    return ticket
-                await asyncio.sleep(LOOK_AGAIN)
+            if not ticket.has_turn(self._count):
+                with self._waiting():
+                    await self._turn_of(ticket)
         except BaseException:
             ticket.give_back()
             raise
+        return ticket
 
-    def _note(self, waited: float, outcome: str) -> None:
-        if waited < LOOK_AGAIN:
-            return
-        self._meter.waited(self._provider, waited, long=waited > _LONG)
-        if waited > _LONG:
-            logger.warning(
-                "a request waited for others to end",
-                extra={"event": self.waited, "seconds": round(waited, 1), "limit": self._count, "outcome": outcome},
-            )
+    async def _turn_of(self, ticket: Ticket) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN)
+            if ticket.has_turn(self._count):
+                return
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began, outcome = time.monotonic(), "gave up"
+        try:
+            yield
+            outcome = "served"
+        finally:
+            waited = time.monotonic() - began
+            self._meter.waited(self._provider, waited, long=waited > _LONG)
+            if waited > _LONG:
+                logger.warning(
+                    "a request waited for others to end",
+                    extra={"event": self.waited, "seconds": round(waited, 1), "limit": self._count, "outcome": outcome},
+                )
 
 
 async def _drawn(file: Path) -> Ticket:

@@ -74,7 +74,7 @@ async def _part(context: JobContext, terms: Terms, session: AgentSession[Any] | 
     if session is not None:
         _mute(session)
         if terms.apology and session.tts is not None and not silent and _has_listeners(context):
-            await apologise(context.room, session.tts, terms.apology)
+            await apologise(context.room, session, terms.apology)
     if terms.on_failure != "leave":
         with contextlib.suppress(Exception):
             await asyncio.wait_for(context.delete_room(), _DELETED_WITHIN)

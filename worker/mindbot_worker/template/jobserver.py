@@ -18,8 +18,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-WARM_UP = ("livekit.agents.ipc._preload",)
-"""LiveKit's own preparation of a forkserver: models and native libraries that every job process shares."""
+WARM_UP = ("mindbot_worker.jobs.warm_up", "livekit.agents.ipc._preload")
+"""What every job process shares; the second is LiveKit's own preparation of a forkserver."""
 
 NAME = "mindbot-jobs"
 """What it calls itself, in /proc/PID/comm."""

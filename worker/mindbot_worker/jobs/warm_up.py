@@ -1,0 +1,32 @@
+"""Side-effect module: imports what libraries put off until the first call, so that all job processes share it.
+
+Read off a call's sys.modules before and after: 47 modules, 0.25 s of a blocked event loop while the caller waits for
+the greeting, over 3 s where several calls begin at once on 2 cores. LiveKit's own preload does not reach them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+PUT_OFF = (
+    "anyio._backends._asyncio",
+    "anyio.streams.memory",
+    "anyio.streams.stapled",
+    "av.subtitles.stream",
+    "livekit.agents.llm.async_toolset",
+    "livekit.agents.voice.report",
+    "numpy.fft",
+    "openai.lib._chat_completion_resources",
+    "openai.lib._parsing._audio",
+    "openai.lib.streaming.chat",
+    "openai.resources.audio",
+    "openai.resources.audio.speech",
+    "openai.resources.chat.completions",
+    "openai.resources.models",
+    "openai.types.chat.completions",
+)
+
+for _name in PUT_OFF:
+    with contextlib.suppress(ImportError):  # another version of a library, or an agent without it
+        importlib.import_module(_name)
