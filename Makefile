@@ -1,12 +1,13 @@
 # `make run` and `make test` set everything up themselves; they need python3 (3.11 or newer) and make.
 PY := .venv/bin/python
 
-.PHONY: run test lint types unit functional live matrix bench livekit-server example clean help
+.PHONY: run test lint types unit functional live live-exec matrix bench livekit-server example clean help
 
 help:
 	@echo "make run             the pool in local mode: no account needed, Ctrl-C ends it"
 	@echo "make test            ruff, mypy --strict and all tests, live ones included"
 	@echo "make unit|functional|live   one kind of tests"
+	@echo "make live-exec       the live tests with workers started by exec instead of the template"
 	@echo "make matrix          every fault in every state, and what came of it"
 	@echo "make bench           against supervisord, circus and plain python, hours long; writes docs/benchmarks.md"
 	@echo "make livekit-server  build the livekit-server that the live tests use (needs Go)"
@@ -34,6 +35,10 @@ unit functional: .dev
 live: .dev
 	@sh .ci/livekit-server.sh
 	@$(PY) -m pytest -q tests/live $(ARGS)
+
+live-exec: .dev
+	@sh .ci/livekit-server.sh
+	@LAUNCHER=exec $(PY) -m pytest -q tests/live $(ARGS)
 
 matrix: .dev
 	@PYTHONPATH=tests $(PY) -m functional.fault_matrix

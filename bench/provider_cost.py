@@ -81,9 +81,8 @@ async def chain(local: Local) -> None:
             return deepgram.STT(model=model, base_url=local.deepgram_base_url, api_key="a-key", http_session=session)
 
         for models in (("nova-3",), ("nova-3", "nova-2")):
-            print(
-                f"hearing with {' and '.join(models)}: {await _hearing(fallbacks.hearing(models, ears)):.2f} % of a core"
-            )
+            cost = await _hearing(fallbacks.hearing(models, ears))
+            print(f"hearing with {' and '.join(models)}: {cost:.2f} % of a core")
 
 
 async def _hearing(model: stt.STT) -> float:

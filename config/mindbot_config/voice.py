@@ -77,7 +77,7 @@ class Voice(Section):
     and needs no account; it takes about 240 MiB, shared by all workers. "vad": silence alone (any
     `min_silence_duration`). "stt": Deepgram's end of speech. "manual": nothing; your own client ends the turns."""
     frame_ms: int = Field(default=50, ge=10, le=200)
-    """Milliseconds of the caller's sound that are handled at a time (LiveKit's default; the guide's AUDIO_BUFFER_SIZE of
+    """Milliseconds of the caller's sound handled at a time (LiveKit's default; the guide's AUDIO_BUFFER_SIZE of
     1024 samples is 43). 20 answers sooner for a quarter more CPU, more than 50 saves none: see docs/performance.md."""
     greeting: str = "Hello, this is MindBot. How can I help you?"
     """What the agent says first; empty: it waits for the caller."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 from functional.daemon import Daemon
 from live.livekit import Local
 
+LAUNCHER = os.environ.get("LAUNCHER", "template")
+"""How the tests have workers started; `make live-exec` runs them with the other one."""
 START = 120.0
 """Seconds until real workers are ready: each imports LiveKit and its plugins, on machines that are busy."""
 
@@ -22,6 +25,7 @@ def supervised(folder: Path, stack: Local, *arguments: str, workers: int = 4, **
         "MINDBOT_VOICE__OPENAI_BASE_URL": stack.openai_base_url,
         "MINDBOT_VOICE__DEEPGRAM_BASE_URL": stack.deepgram_base_url,
         "MINDBOT_VOICE__TURN_DETECTION": "vad",
+        "MINDBOT_POOL__LAUNCHER": LAUNCHER,
         **{f"MINDBOT_{name}": value for name, value in settings.items()},
     }
     return Daemon(folder, "--workers", str(workers), *arguments, environ=environ)

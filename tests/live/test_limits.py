@@ -36,8 +36,8 @@ async def test_calls_in_3_workers_share_2_seats_and_are_all_answered(tmp_path, l
         await asyncio.to_thread(daemon.until, lambda: not daemon.status()["calls"]["active"], PATIENCE)
         status = daemon.status()
         used, listened = status["usage"]["openai"], status["usage"]["deepgram"]
+        assert "errors" not in used and "errors" not in listened
         assert used["requests"] >= 3 * CALLS and used["tokens_in"] and used["tokens_out"] and used["characters"]
         assert listened["requests"] >= CALLS and listened["audio_seconds"] > CALLS
         assert used["requests"] == sum(row["usage"].get("openai", {}).get("requests", 0) for row in status["workers"])
         assert await asyncio.to_thread(daemon.terminate, 120) == 0
-    print(max(entry["in_flight"] for entry in asked), used, listened)

@@ -55,7 +55,8 @@ class _Limited(httpx2.AsyncClient):
                 visit.failed()
             visit.leave()
             raise
-        visit.answered(response.status_code, response.headers)
+        if request.method != "GET":  # the plugins warm a connection up with one, and do not look at its answer
+            visit.answered(response.status_code, response.headers)
         if stream:
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _Leaving(response.stream, visit)
