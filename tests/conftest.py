@@ -2,16 +2,15 @@
 
 import pytest
 
-_reporters = []
+_configs: list[pytest.Config] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        _reporters.append(reporter)
+    _configs.append(config)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.failed and _reporters:
+    reporter = _configs[0].pluginmanager.get_plugin("terminalreporter")
+    if report.failed and reporter is not None:
         last = report.longreprtext.strip().splitlines()[-1:]
-        _reporters[0].write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s): {' '.join(last)}")
+        reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s): {' '.join(last)}")

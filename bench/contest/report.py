@@ -64,12 +64,12 @@ class Report:
 
 
 def load(name: str, folder: Path = RESULTS) -> Report | None:
-    """What this bench found out last."""
+    """What this bench found out last; None if it did not, or kept it as another version of this file has it."""
     try:
         found = json.loads((folder / f"{name}.json").read_text())
-    except OSError:
+        return Report(**{**found, "rows": [Row(**row) for row in found["rows"]]})
+    except (OSError, TypeError):
         return None
-    return Report(**{**found, "rows": [Row(**row) for row in found["rows"]]})
 
 
 def loaded(names: Iterable[str], folder: Path = RESULTS) -> list[Report]:
