@@ -150,6 +150,6 @@ def _files(folder: Path) -> Iterator[str]:
 def _is_ours(pid: int, folder: Path) -> bool:
     """The number may belong to somebody else by now."""
     try:
-        return psutil.Process(pid).environ().get("TMPDIR") == str(folder / "tmp")
+        return Path(psutil.Process(pid).environ().get("TMPDIR", "/")).resolve() == (folder / "tmp").resolve()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False

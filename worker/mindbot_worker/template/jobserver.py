@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from multiprocessing import forkserver, popen_forkserver, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -24,6 +25,9 @@ WARM_UP = ("mindbot_worker.jobs.warm_up", "livekit.agents.ipc._preload")
 NAME = "mindbot-jobs"
 """What it calls itself, in /proc/PID/comm."""
 
+ADDRESS_MAX = 107
+"""Characters of a Unix socket's path (sun_path in unix(7))."""
+
 UNTOLD = 255
 """Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
 
@@ -33,6 +37,8 @@ def start(folder: Path, modules: list[str]) -> int:
     resource_tracker.ensure_running()
     listener = socket.socket(socket.AF_UNIX)
     address = str(folder / f"jobs-{os.getpid()}.sock")
+    if len(address) > ADDRESS_MAX:
+        address = str(Path(tempfile.mkdtemp(prefix="mindbot-")) / "jobs.sock")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # noqa: PTH108
     listener.bind(address)
