@@ -11,6 +11,7 @@ from livekit.agents import AgentServer, JobRequest
 
 from mindbot_worker import livekit_internals as internals
 from mindbot_worker.load import FULL, HostPressure, load_of
+from mindbot_worker.template import jobserver
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,11 @@ class Capacity:
 
     def load(self) -> float:
         """The load function; LiveKit calls it in a thread."""
-        return load_of(len(internals.active_jobs(self._server)), self._max, self._pressure())
+        return load_of(len(internals.active_jobs(self._server)), self._seats(), self._pressure())
 
     def effective_load(self) -> float:
         """The load with the calls that were promised a seat."""
-        return load_of(self._taken(), self._max, self._pressure())
+        return load_of(self._taken(), self._seats(), self._pressure())
 
     def share_taken(self) -> float:
         """For people: the share of the seats that are taken, or what the user's own function says."""
@@ -50,7 +51,14 @@ class Capacity:
 
     @property
     def full(self) -> bool:
-        return self._taken() >= self._max
+        return self._taken() >= self._seats()
+
+    def _seats(self) -> int:
+        """`max_calls`; where no job process can be started any more, what is left of warm ones."""
+        if not jobserver.is_gone():
+            return self._max
+        left = len(internals.active_jobs(self._server)) + internals.warm_processes(self._server)
+        return min(self._max, left)
 
     def _taken(self) -> int:
         active = internals.active_jobs(self._server)
@@ -68,10 +76,10 @@ class Capacity:
         async def on_request_within_max_calls(request: JobRequest) -> Any:
             self._asked.add(request.id)
             try:
-                if self._taken() > self._max:
+                if self._taken() > self._seats():
                     logger.info(
                         "no seat is free",
-                        extra={"event": REFUSED, "job": request.id, "room": request.room.name, "limit": self._max},
+                        extra={"event": REFUSED, "job": request.id, "room": request.room.name, "limit": self._seats()},
                     )
                     # terminate=True, LiveKit's default, would keep the other workers from taking the call
                     return await request.reject(terminate=False)

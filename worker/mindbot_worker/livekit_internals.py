@@ -143,6 +143,12 @@ def open_for_calls(server: AgentServer) -> None:
         enough.set()
 
 
+def warm_processes(server: AgentServer) -> int:
+    """Job processes that wait for a call."""
+    queue = getattr(_pool(server), "_warmed_proc_queue", None)
+    return queue.qsize() if isinstance(queue, asyncio.Queue) else 0
+
+
 def active_jobs(server: AgentServer) -> set[str]:
     return {job.job.id for each in executors(server) if (job := running_job(each)) is not None}
 

@@ -31,6 +31,9 @@ ADDRESS_MAX = 107
 UNTOLD = 255
 """Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
 
+_pidfd: int | None = None
+"""Of the shared forkserver, in a worker that uses it."""
+
 
 def start(folder: Path, modules: list[str]) -> int:
     """Fork it; its pid. Its socket is in `folder`, which only our user may enter."""
@@ -83,15 +86,23 @@ def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
 
 def adopt() -> None:
     """In a forked worker: use the template's forkserver, and outlive it."""
+    global _pidfd
     server: Any = forkserver._forkserver
     # the original waits for its own child; here it is the template's
     server.ensure_running = lambda: None
+    with contextlib.suppress(OSError):
+        _pidfd = os.pidfd_open(server._forkserver_pid)
     popen_forkserver.Popen.poll = _poll  # type: ignore[method-assign]
 
 
 def is_shared() -> bool:
     """Whether this process uses a forkserver that belongs to all workers."""
     return popen_forkserver.Popen.poll is _poll
+
+
+def is_gone() -> bool:
+    """Whether the shared forkserver has ended, so that no job process can be started any more."""
+    return is_shared() and (_pidfd is None or bool(wait([_pidfd], 0)))
 
 
 def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
