@@ -10,6 +10,7 @@ DefaultAffinityShortCircuit in psrpc), and what happens with recovery off.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", "tests")]
 
 from functional.daemon import Daemon  # noqa: E402
-from live.caller import Caller, calling  # noqa: E402
+from live.caller import Caller, attending, calling  # noqa: E402
 from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
 from mindbot_supervisor.runtime.livekit_api import LiveKitApi  # noqa: E402
@@ -32,6 +33,7 @@ ROUNDS = 20
 WORKERS = 4
 SETTLE = 5.0
 """Seconds of quiet before each kill: the replacement of the last victim has started by then."""
+TOGETHER = 5
 SILENCE = 30.0
 """Seconds for which the caller waits with recovery off."""
 
@@ -93,6 +95,38 @@ async def measure(stack: Local, folder: Path, rounds: int) -> None:
     await api.close()
 
 
+async def together(stack: Local, folder: Path, rounds: int) -> None:
+    """TOGETHER calls in one worker, which is killed: the first of the callers listens."""
+    server = stack.server
+    api = LiveKitApi(server.url, server.api_key, server.api_secret, 5.0)
+    came: list[float] = []
+    heard: list[float] = []
+    for number in range(rounds):
+        (folder / str(number)).mkdir()
+        with supervised(folder / str(number), stack, workers=1) as daemon:
+            await ready(daemon, 1)
+            rooms = [f"five-{number}-{each}" for each in range(TOGETHER)]
+            async with contextlib.AsyncExitStack() as callers:
+                caller = await callers.enter_async_context(calling(server, rooms[0]))
+                for room in rooms[1:]:
+                    await callers.enter_async_context(attending(server, room))
+                row = [await answered(daemon, room) for room in rooms][-1]
+                await asyncio.to_thread(daemon.client, "scale", str(WORKERS))
+                await ready(daemon, WORKERS)
+                await caller.silence(1.5, within=60)
+                await asyncio.sleep(SETTLE)
+                before = {each.identity for room in rooms for each in await api.participants(room)}
+                killed = time.monotonic()
+                os.kill(row["pid"], signal.SIGKILL)
+                listening = asyncio.create_task(caller.hear(60, since=killed + 0.1))
+                came += await asyncio.gather(*(active(api, room, before, killed) for room in rooms))
+                heard.append((await listening).started_at - killed)
+            daemon.terminate(60)
+    await api.close()
+    print(f"worker with {TOGETHER} calls killed -> agent ACTIVE  {summary(came)}", flush=True)
+    print(f"worker with {TOGETHER} calls killed -> first sound   {summary(heard)}", flush=True)
+
+
 async def without(stack: Local, folder: Path) -> None:
     with supervised(folder, stack, workers=WORKERS, RECOVERY__ENABLED="false") as daemon:
         await ready(daemon, WORKERS)
@@ -123,6 +157,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before: {load[0]:.1f} {load[1]:.1f} {load[2]:.1f}", flush=True)
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure(stack, Path(folder), rounds))
+        asyncio.run(together(stack, Path(folder), max(rounds // 4, 2)))
         asyncio.run(without(stack, Path(folder)))
 
 

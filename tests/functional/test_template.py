@@ -88,10 +88,9 @@ def test_workers_are_children_of_the_daemon_forked_from_one_image(forked):
         assert worker.ppid() == daemon.process.pid
         assert worker.name() == f"mb {row['worker']}"
         assert os.getsid(row["pid"]) == row["pid"]
-        assert row["processes"] >= 1
     daemon.wait("worker.output", text="prepared in 0.1", worker="0.1")
     daemon.wait("worker.output", text="prepared in 1.1", worker="1.1")
-    daemon.until(lambda: all(row["processes"] >= 2 for row in daemon.status()["workers"]))
+    daemon.until(lambda: all((row["processes"] or 0) >= 2 for row in daemon.status()["workers"]))
 
 
 def test_a_killed_worker_is_replaced_from_the_same_image_and_its_job_processes_end(forked):

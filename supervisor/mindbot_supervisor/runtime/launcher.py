@@ -30,7 +30,7 @@ from .template import Template
 
 BUILD_TIMEOUT = 120.0
 """Seconds to import the agent (2 to 5 alone on a machine, over 60 seen on one with a load of 20)."""
-FORK_TIMEOUT = 10.0
+FORK_TIMEOUT = 20.0
 """Seconds for a fork, which takes 0.04; a template that does not answer is killed and built anew."""
 RETRY_FIRST, RETRY_MAX = 5.0, 300.0
 """Seconds until a template is built again after it could not be, doubled each time."""
