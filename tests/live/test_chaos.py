@@ -116,7 +116,7 @@ async def test_the_pool_is_whole_again_after_each_of_many_kills(tmp_path, local)
         print(f"{done} kills; the daemon has {dict(grown)} descriptors and {more:.1f} MB more")
         assert grown["anon_inode:[pidfd]"] <= WORKERS, "job servers, kept while a worker uses them"
         assert grown["socket:[N]"] <= SOCKETS
-        assert set(grown) <= {"anon_inode:[pidfd]", "socket:[N]"}
+        assert set(grown) <= {"anon_inode:[pidfd]", "socket:[N]"}, dict(grown)
         assert not daemon.events("call.lost")
         assert not daemon.events("supervisor.bug")
         assert await asyncio.to_thread(daemon.terminate, 90) == 0
