@@ -65,12 +65,12 @@ def whole(daemon: Daemon, rooms: list[str]) -> bool:
 
 
 def fds(daemon: Daemon) -> Counter[str]:
-    """Its descriptors, counted by kind."""
+    """Its descriptors, counted by kind; not what the sampler reads at this moment."""
     kinds = Counter()
     for entry in Path(f"/proc/{daemon.process.pid}/fd").iterdir():
         with contextlib.suppress(OSError):
             kinds[re.sub(r"\d+", "N", str(entry.readlink()))] += 1
-    return kinds
+    return Counter({kind: count for kind, count in kinds.items() if not kind.startswith(("/proc/", "/sys/"))})
 
 
 def pss(pid: int) -> float:
