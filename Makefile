@@ -20,7 +20,7 @@ run:
 test: lint types
 	@sh .ci/livekit-server.sh
 	@$(PY) -m pytest -q -n 3 --dist loadfile tests/unit tests/functional $(ARGS)
-	@$(PY) -m pytest -q tests/live $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadfile tests/live $(ARGS)
 
 lint: .dev
 	@$(PY) -m ruff check .
@@ -34,11 +34,11 @@ unit functional: .dev
 
 live: .dev
 	@sh .ci/livekit-server.sh
-	@$(PY) -m pytest -q tests/live $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadfile tests/live $(ARGS)
 
 live-exec: .dev
 	@sh .ci/livekit-server.sh
-	@LAUNCHER=exec $(PY) -m pytest -q tests/live $(ARGS)
+	@LAUNCHER=exec $(PY) -m pytest -q -n 2 --dist loadfile tests/live $(ARGS)
 
 matrix: .dev
 	@PYTHONPATH=tests $(PY) -m functional.fault_matrix

@@ -56,6 +56,7 @@ async def test_what_an_agent_raises_is_told_once_and_the_line_ends(pool, local):
     async with calling(local.server, "broken") as caller:
         await asyncio.wait_for(gone(caller).wait(), 60)
     await wait(pool, "call.lost", room="broken", outcome="failed")
+    await asyncio.to_thread(pool.until, lambda: len(pool.events("agent.error", room="broken")) >= 2)
     told = pool.events("agent.error", room="broken")
     assert [(each["kind"], each["reason"]) for each in told] == [
         ("agent", "KeyError: 'order'"),
@@ -69,6 +70,7 @@ async def test_a_connection_that_comes_and_goes_is_told_with_its_causes(pool, lo
     await ready(pool, 1)
     async with calling(local.server, "unsteady") as caller:
         await asyncio.wait_for(gone(caller).wait(), 90)
+    await wait(pool, "room.disconnected", room="unsteady")  # the log comes a moment after the caller's own view
     lost, back = (pool.events(f"room.{each}", room="unsteady") for each in ("reconnecting", "reconnected"))
     assert len(lost) == len(back) == 2
     assert all(0 < each["seconds"] < 30 for each in back)
