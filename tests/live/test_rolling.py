@@ -16,7 +16,7 @@ PHRASES = list(load_phrases())
 ROLL = 240.0
 """Seconds for a roll of real workers beside live calls."""
 WORKERS = 4
-CALLS, SPEAKING = int(os.environ.get("ROLL_CALLS", "8")), 2
+CALLS, SPEAKING = int(os.environ.get("ROLL_CALLS", "4")), 2
 UPGRADES = int(os.environ.get("UPGRADES", "3"))
 NEW = {f"{slot}.2" for slot in range(WORKERS)}
 
