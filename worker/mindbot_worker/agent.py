@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mindbot_config.settings import Settings
+from mindbot_worker import environment
 from mindbot_worker.failures import ConfigFailure
 from mindbot_worker.output.lines import summarise
 
@@ -35,6 +36,14 @@ def check(reference: str) -> None:
         found = False
     if not found:
         raise ConfigFailure(f"cannot find the agent module {top!r}, neither in {os.getcwd()} nor installed")  # noqa: PTH109
+
+
+def prepared(reference: str, settings: Settings) -> AgentServer:
+    """The server, with this process's environment checked and made ready for it. Raises ConfigFailure."""
+    check(reference)
+    environment.check(os.environ, settings, reference)
+    environment.prepare(os.environ, settings, reference)
+    return load(reference)
 
 
 def load(reference: str) -> AgentServer:

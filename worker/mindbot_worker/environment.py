@@ -7,7 +7,9 @@ import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from mindbot_config.errors import ConfigError
 from mindbot_config.settings import Settings
+from mindbot_config.sources import from_environ
 from mindbot_worker import wire
 from mindbot_worker.failures import ConfigFailure
 
@@ -34,6 +36,14 @@ def take_fd(environ: Environ, name: str) -> int | None:
     except OSError:
         return None
     return int(text) if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def settings(environ: Environ) -> Settings:
+    """What the supervisor has put there. Raises ConfigFailure."""
+    try:
+        return from_environ(environ)
+    except ConfigError as exc:
+        raise ConfigFailure(str(exc)) from exc
 
 
 def runtime_dir(environ: Environ) -> Path | None:

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from mindbot_config.errors import ConfigError
 from mindbot_config.settings import Settings
-from mindbot_config.sources import from_environ
 from mindbot_worker import agent, environment, leash, stacks, wire
 from mindbot_worker.calls import Calls
 from mindbot_worker.failures import EX_OK, ConfigFailure, WorkerFailure
@@ -75,26 +73,16 @@ class Program:
         return code
 
     def _serve(self) -> None:
-        settings = self._settings()
+        settings = environment.settings(os.environ)
         pulse = ThreadPulse(self._heartbeat, self._vitals, settings.limits.beat_interval)
         pulse.start()
         self._debug = settings.log.level == "debug"
         self._lines = output.lines(os.environ, self._redact, debug=self._debug)
         self._log = output.start(settings.log.level, self._lines)
-        reference = self._reference or settings.pool.agent
-        agent.check(reference)
-        environment.check(os.environ, settings, reference)
-        environment.prepare(os.environ, settings, reference)
-        server = agent.load(reference)
+        server = agent.prepared(self._reference or settings.pool.agent, settings)
         agent.check_credentials(server, settings)
         self._inbox = Inbox(environment.runtime_dir(os.environ), os.environ.get(wire.WORKER_NAME, ""))
         self._run_loop(server, settings, self._inbox)
-
-    def _settings(self) -> Settings:
-        try:
-            return from_environ(os.environ)
-        except ConfigError as exc:
-            raise ConfigFailure(str(exc)) from exc
 
     def _run_loop(self, server: AgentServer, settings: Settings, inbox: Inbox) -> None:
         from mindbot_worker import options

@@ -31,22 +31,11 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal to exactly this process; none if it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+        signal_to(self.pidfd, number)
 
     def reap(self) -> Exit | None:
         """How it ended, or None while it runs. The zombie is gone afterwards."""
-        try:
-            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:  # it died before we knew of it, and was reaped as a stranger
-            return Exit()
-        if result is None:
-            return None
-        if self._popen is not None:
-            self._popen.returncode = 0  # reaped here: Popen must never wait for this pid again
-        if result.si_code == os.CLD_EXITED:
-            return Exit(code=result.si_status)
-        return Exit(signal=result.si_status)
+        return reap(self.pidfd, self._popen)
 
     def close(self) -> None:
         for fd in (self.pidfd, self.beats, self.leash, self.output):
@@ -90,6 +79,10 @@ class Pipes:
     def close_ours(self) -> None:
         _close((self.beats, self.leash, self.output))
 
+    def close(self) -> None:
+        self.close_theirs()
+        self.close_ours()
+
     def child(self, pid: int, popen: subprocess.Popen[bytes] | None = None) -> Child:
         """The child that got the other ends. Raises OSError when it cannot be watched."""
         return Child(pid, os.pidfd_open(pid), self.beats, self.leash, self.output, popen)
@@ -120,6 +113,27 @@ def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
         popen.wait()
         pipes.close_ours()
         raise
+
+
+def signal_to(pidfd: int, number: int) -> None:
+    """Send a signal to exactly this process; none if it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def reap(pidfd: int, popen: subprocess.Popen[bytes] | None) -> Exit | None:
+    """How a child of ours ended, or None while it runs; `popen` is what started it, if this program did."""
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:  # it died before we knew of it, and was reaped as a stranger
+        return Exit()
+    if result is None:
+        return None
+    if popen is not None:
+        popen.returncode = 0  # reaped here: Popen must never wait for this pid again
+    if result.si_code == os.CLD_EXITED:
+        return Exit(code=result.si_status)
+    return Exit(signal=result.si_status)
 
 
 def unblock(*fds: int) -> None:

@@ -34,7 +34,7 @@ from mindbot_worker import wire
 from . import oom_jobs, proctable, stacks, sweep
 from .batches import Batches
 from .cgroups import Cgroups
-from .child import Child
+from .child import Child, signal_to
 from .family import Family
 from .launcher import Launch, Launcher
 from .lines import Lines
@@ -239,8 +239,7 @@ class Engine:
             if number == signal.SIGTERM:
                 self._pidfiles.write(ref, running.child.pid, termed=True)
         elif pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
+            signal_to(pidfd, number)
 
     def _never_born(self, ref: Ref) -> None:
         self.carry_out(self.pool.exited(ref, Exit(code=0), time.monotonic()))

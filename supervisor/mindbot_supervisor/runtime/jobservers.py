@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -11,12 +10,13 @@ from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Ref
 
+from .child import signal_to
+
 
 @dataclass(slots=True)
 class _Jobserver:
     pid: int
     pidfd: int
-    template: int
     users: set[Ref] = field(default_factory=set)
 
 
@@ -33,7 +33,7 @@ class Jobservers:
         except OSError:
             asyncio.get_running_loop().call_soon(self._tell, template, sorted(users))
             return
-        self._by_template[template] = _Jobserver(pid, pidfd, template, set(users))
+        self._by_template[template] = _Jobserver(pid, pidfd, set(users))
         asyncio.get_running_loop().add_reader(pidfd, self._ended, template)
 
     def used_by(self, ref: Ref, template: int) -> None:
@@ -47,14 +47,13 @@ class Jobservers:
 
     def known(self) -> list[tuple[int, int, list[Ref]]]:
         """Pid, template and users of each, for a handover."""
-        return [(each.pid, each.template, sorted(each.users)) for each in self._by_template.values()]
+        return [(each.pid, template, sorted(each.users)) for template, each in self._by_template.items()]
 
     def close(self) -> None:
         """The pool has ended: nobody uses them any more."""
         for each in self._by_template.values():
             asyncio.get_running_loop().remove_reader(each.pidfd)
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(each.pidfd, signal.SIGKILL)
+            signal_to(each.pidfd, signal.SIGKILL)
             os.close(each.pidfd)
         self._by_template.clear()
 

@@ -229,8 +229,7 @@ class Launcher:
 
     def _ask_again(self, image: _Image) -> None:
         for ref, pipes in image.forking.items():
-            pipes.close_theirs()
-            pipes.close_ours()
+            pipes.close()
             image.timers.pop(ref).cancel()
             self._waiting.append(ref)
         image.forking.clear()
@@ -348,8 +347,7 @@ class Launcher:
             return
         request = {"say": wire_template.FORK, "worker": str(ref), "environ": self.launch.own_environ(ref)}
         if not image.template.ask(request, pipes):
-            pipes.close_theirs()
-            pipes.close_ours()
+            pipes.close()
             self._exec(ref)
             return
         image.forking[ref] = pipes

@@ -7,7 +7,6 @@ goes to its owner, the launcher; this file decides nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -16,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mindbot_supervisor.core.model import Exit
 from mindbot_worker import wire_template
 
-from .child import Pipes, unblock
+from .child import Pipes, reap, signal_to, unblock
 from .output import Output
 
 READ_BYTES = 64 * 1024
@@ -97,10 +97,8 @@ class Template:
             self.socket = None
 
     def kill(self) -> None:
-        if self.closed:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        if not self.closed:
+            signal_to(self.pidfd, signal.SIGKILL)
 
     def _hear(self) -> None:
         if self.socket is None:
@@ -133,19 +131,10 @@ class Template:
             loop.remove_reader(self.output)
 
     def _ended(self) -> None:
-        try:
-            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
-            how = "it ended"
-        else:
-            if result is None:
-                return
-            exited = result.si_code == os.CLD_EXITED
-            how = f"exit code {result.si_status}" if exited else signal.Signals(result.si_status).name
-        if self.popen is not None:
-            self.popen.returncode = 0  # reaped here: Popen must never wait for this pid again
-        self._close()
-        self.owner.gone(self, how)
+        ended = reap(self.pidfd, self.popen)
+        if ended is not None:
+            self._close()
+            self.owner.gone(self, _how(ended))
 
     def _close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -161,3 +150,9 @@ class Template:
         os.close(self.pidfd)
         os.close(self.output)
         self.closed = True
+
+
+def _how(ended: Exit) -> str:
+    if ended.signal is not None:
+        return signal.Signals(ended.signal).name
+    return "it ended" if ended.code is None else f"exit code {ended.code}"

@@ -44,20 +44,20 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
         os.environ.setdefault(name, value)
     from mindbot_worker.template import jobserver, loading, newborn
     from mindbot_worker.template.freshness import Sources
-    from mindbot_worker.template.serving import serve
+    from mindbot_worker.template.serving import say, serve
 
     try:
         modules = loading.load(reference)
     except WorkerFailure as failure:
-        wire_template.send(sock, {"say": wire_template.FAILED, "why": str(failure), "code": failure.code})
+        say(sock, {"say": wire_template.FAILED, "why": str(failure), "code": failure.code})
         return failure.code
     if why := safety.why_not():
-        wire_template.send(sock, {"say": wire_template.UNSAFE, "why": why})
+        say(sock, {"say": wire_template.UNSAFE, "why": why})
         return 0
     loading.settle()
     pid = jobserver.start(folder, modules)
     seconds = round(time.monotonic() - began, 3)
-    wire_template.send(sock, {"say": wire_template.READY, "seconds": seconds, "jobserver": pid})
+    say(sock, {"say": wire_template.READY, "seconds": seconds, "jobserver": pid})
     birth = serve(sock, Sources())
     if birth is None:
         return 0

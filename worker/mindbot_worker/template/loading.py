@@ -5,24 +5,15 @@ from __future__ import annotations
 import gc
 import os
 
-from mindbot_config.errors import ConfigError
-from mindbot_config.sources import from_environ
 from mindbot_worker import agent, environment, program, runner  # noqa: F401 - what a worker will need is imported here
-from mindbot_worker.failures import ConfigFailure
+from mindbot_worker import livekit_internals as internals
 
 
 def load(reference: str | None) -> list[str]:
     """Import the agent; returns the modules that its server wants preloaded. Raises ConfigFailure."""
-    try:
-        settings = from_environ(os.environ)
-    except ConfigError as exc:
-        raise ConfigFailure(str(exc)) from exc
-    reference = reference or settings.pool.agent
-    agent.check(reference)
-    environment.check(os.environ, settings, reference)
-    environment.prepare(os.environ, settings, reference)
-    server = agent.load(reference)
-    return list(getattr(server, "_preload_modules", None) or ())
+    settings = environment.settings(os.environ)
+    server = agent.prepared(reference or settings.pool.agent, settings)
+    return list(internals.get(server, "preload_modules") or ())
 
 
 def settle() -> None:

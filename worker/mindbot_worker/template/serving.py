@@ -28,7 +28,7 @@ def serve(sock: socket.socket, sources: Sources) -> Birth | None:
         message, fds = received
         birth = None
         if message.get("say") == wire.CHANGED:
-            _answer(sock, {"say": wire.CHANGED, "files": sources.changed()[:20]})
+            say(sock, {"say": wire.CHANGED, "files": sources.changed()[:20]})
         elif message.get("say") == wire.FORK and len(fds) == wire.DESCRIPTORS:
             birth = _fork(sock, Birth(str(message["worker"]), dict(message["environ"]), *fds))
         if birth is not None:
@@ -45,11 +45,11 @@ def _receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         return None
 
 
-def _answer(sock: socket.socket, message: wire.Message) -> None:
+def say(sock: socket.socket, message: wire.Message) -> None:
     try:
         wire.send(sock, message)
     except OSError:
-        return  # the supervisor is gone; the next receive says so
+        return  # the supervisor is gone; whoever listens to it next will notice
 
 
 def _fork(sock: socket.socket, birth: Birth) -> Birth | None:
@@ -60,7 +60,7 @@ def _fork(sock: socket.socket, birth: Birth) -> Birth | None:
     except OSError as exc:
         os.close(reader)
         os.close(writer)
-        _answer(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": exc.strerror})
+        say(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": exc.strerror})
         return None
     if middle == 0:
         return _in_between(reader, writer, birth)
@@ -69,9 +69,9 @@ def _fork(sock: socket.socket, birth: Birth) -> Birth | None:
     os.close(reader)
     os.waitpid(middle, 0)
     if told:
-        _answer(sock, {"say": wire.FORKED, "worker": birth.worker, "pid": int(told)})
+        say(sock, {"say": wire.FORKED, "worker": birth.worker, "pid": int(told)})
     else:
-        _answer(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": "no second process"})
+        say(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": "no second process"})
     return None
 
 
