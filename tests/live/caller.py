@@ -122,7 +122,8 @@ class Caller:
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=20)
         try:
             async for event in stream:
-                self.ears.take(np.frombuffer(event.frame.data, np.int16), identity, time.monotonic())
+                samples = np.frombuffer(event.frame.data, np.int16)
+                self.ears.take(samples, identity, time.monotonic(), track.sid)
         finally:
             await stream.aclose()
 

@@ -35,17 +35,17 @@ class Heard:
 class Ears:
     def __init__(self) -> None:
         self.stretches: list[Stretch] = []
-        self._loud_in_a_row: dict[str, int] = {}
+        self._loud_in_a_row: dict[tuple[str, str], int] = {}
         self._sound = asyncio.Condition()
         self._notify: asyncio.Task[None] | None = None
 
-    def take(self, samples: np.ndarray[Any, np.dtype[np.int16]], identity: str, now: float) -> None:
-        """A frame of sound that arrived now."""
+    def take(self, samples: np.ndarray[Any, np.dtype[np.int16]], identity: str, now: float, track: str = "") -> None:
+        """A frame of sound that arrived now. An agent can have a silent track beside the one on which it speaks."""
         level = 20 * float(np.log10(max(float(np.sqrt(np.mean(np.square(samples.astype(np.float64))))), 1.0) / 32768))
         if level < _LOUD_DBFS:
-            self._loud_in_a_row[identity] = 0
+            self._loud_in_a_row[identity, track] = 0
             return
-        row = self._loud_in_a_row[identity] = self._loud_in_a_row.get(identity, 0) + 1
+        row = self._loud_in_a_row[identity, track] = self._loud_in_a_row.get((identity, track), 0) + 1
         if row < _LOUD_FRAMES:
             return
         last = next((each for each in reversed(self.stretches) if each.identity == identity), None)

@@ -70,7 +70,7 @@ def fds(daemon: Daemon) -> Counter[str]:
     for entry in Path(f"/proc/{daemon.process.pid}/fd").iterdir():
         with contextlib.suppress(OSError):
             kinds[re.sub(r"\d+", "N", str(entry.readlink()))] += 1
-    return Counter({kind: count for kind, count in kinds.items() if not kind.startswith(("/proc/", "/sys/"))})
+    return Counter({kind: count for kind, count in kinds.items() if not kind.startswith(("/proc", "/sys"))})
 
 
 def pss(pid: int) -> float:

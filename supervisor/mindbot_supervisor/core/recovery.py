@@ -171,6 +171,10 @@ class Recovery:
         """Whether this call is no longer its first worker's, so that its end there says nothing."""
         return job in self.cases or job in self.open.gone
 
+    def passed_on(self, job: str) -> bool:
+        """Whether a new agent has this call: what is left of the old one is leaving."""
+        return job in self.open.gone or self.has_successor(job)
+
     def has_successor(self, job: str) -> bool:
         case = self.cases.get(job)
         return case is not None and bool(case.successor)

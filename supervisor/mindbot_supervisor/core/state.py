@@ -53,7 +53,9 @@ class State:
 
     @property
     def active_calls(self) -> int:
-        return sum(len(history.calls()) for history in self.histories.values())
+        """A call that has been passed on, and whose old agent still leaves, is one call."""
+        calls = (call for history in self.histories.values() for call in history.calls())
+        return sum(self.recovery is None or not self.recovery.passed_on(call.job) for call in calls)
 
     def calls_of(self, ref: Ref) -> int:
         return len(self.histories[ref].calls())

@@ -1,5 +1,7 @@
 """Calls that are moved on purpose: when, how many, and that their worker's end is neither too early nor too late."""
 
+from dataclasses import replace
+
 import pytest
 
 from mindbot_supervisor.core import events
@@ -97,6 +99,17 @@ def test_memory_moves_the_calls_and_kills_when_the_last_one_has_gone():
     driver.do(driver.pool.exited(A, Exit(signal=9), driver.now + 0.5))
     assert (driver.pool.counts.cut_by_us, driver.pool.counts.lost) == (0, 0)
     assert len(driver.did(Recover)) == 2
+
+
+def test_a_call_counts_once_while_its_old_agent_leaves():
+    driver = pool()
+    heavy(driver)
+    assert driver.pool.active_calls == 2
+    driver.beat(B, calls=(replace(call(1), job="AJ_new"),))
+    assert driver.pool.active_calls == 2
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
+    driver.beat(A, calls=(call(1), call(2)))
+    assert driver.pool.active_calls == 2
 
 
 def test_memory_kills_anyway_when_the_calls_do_not_move_in_time():
