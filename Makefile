@@ -25,7 +25,7 @@ endef
 
 test: lint types
 	@sh .ci/livekit-server.sh
-	@$(call tested,tests/unit tests/functional,-n 3 --dist loadfile)
+	@$(call tested,tests/unit tests/functional,-n 3 --dist worksteal)
 	@$(call tested,tests/live)
 
 lint: .dev

@@ -51,12 +51,15 @@ async def test_a_killed_worker_is_told_within_a_second_and_other_calls_go_on(tmp
     with supervised(tmp_path, local, RECOVERY__ENABLED="false") as daemon:
         await ready(daemon, 4)
         async with contextlib.AsyncExitStack() as stack:
-            rooms = [f"kill-{n}" for n in range(4)]
-            callers = {room: await stack.enter_async_context(calling(local.server, room)) for room in rooms}
-            rows = {room: await answered(daemon, room) for room in rooms}
+            callers, rows = {}, {}
+            while len({row["worker"] for row in rows.values()}) < 2 or len(rows) < 4:
+                room = f"kill-{len(rows)}"
+                assert len(rows) < 10, "LiveKit chooses by chance among workers with little load"
+                callers[room] = await stack.enter_async_context(calling(local.server, room))
+                rows[room] = await answered(daemon, room)
+            rooms = list(rows)
             victim = rows[rooms[0]]
             spared = [room for room in rooms if rows[room]["worker"] != victim["worker"]]
-            assert spared, "four calls never all go to one of four workers"
             for room in rooms:
                 await callers[room].hear(30, since=0)
             killed = time.monotonic()
