@@ -39,7 +39,7 @@ from .readiness import Readiness
 from .reloading import Reloader
 from .runtime import linux
 from .runtime.engine import Engine
-from .runtime.launcher import Launch
+from .runtime.launch import Launch
 from .runtime.local import LocalServices
 from .signals import SIGNALS, Signals
 from .stopping import Stopper
@@ -203,7 +203,7 @@ class Daemon:
     def _make_engine(self) -> Engine:
         pool = Pool(from_settings.policy(self._loaded), time.monotonic())
         engine = Engine(pool, self._launch(self._loaded), tell=self._tell, write_output=self._write_output)
-        engine.launcher.note = self._logs.note
+        engine.launcher.tell(self._logs.note)
         engine.on_beat, engine.on_sample = self._heard, self._records.flights.sample
         engine.other_children = self._children
         return engine

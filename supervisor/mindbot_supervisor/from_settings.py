@@ -11,7 +11,7 @@ from mindbot_config.sources import Loaded
 
 from . import handover, mode
 from .core.policy import Policy
-from .runtime.launcher import Launch
+from .runtime.launch import Launch
 from .runtime.pressure import memory_mb
 
 NOT_FOR_WORKERS = frozenset(

@@ -9,7 +9,7 @@ from mindbot_config.keys import values
 from mindbot_config.sources import Loaded
 
 from .core.model import Reason
-from .runtime.launcher import Launch
+from .runtime.launch import Launch
 
 FIXED = frozenset({"socket", "runtime_dir", "state_dir", "http.listen", "log.file", "log.format", "pool.command"})
 """Settings that only a restart of the daemon changes."""

@@ -18,7 +18,7 @@ from .mode import Mode
 from .ops.view import Json
 from .reload import difference
 from .runtime.engine import Engine
-from .runtime.launcher import Launch
+from .runtime.launch import Launch
 
 
 @dataclass(slots=True)

@@ -36,7 +36,8 @@ from .batches import Batches
 from .cgroups import Cgroups
 from .child import Child, signal_to
 from .family import Family
-from .launcher import Launch, Launcher
+from .launch import Launch
+from .launcher import Launcher
 from .lines import Lines
 from .oom import KernelLog, Oom
 from .output import Output
