@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from contest import command, processes, programs
 from contest.contestants import Contestant
-from contest.monitored import LIMIT_MB, PEERS, Maker
+from contest.monitored import LIMIT_MB, PEERS, Monitored
 from contest.ours import Ours
 from contest.report import OURS, Report
 
@@ -29,8 +29,8 @@ OURS_SETTINGS = {
     "LIMITS__MEMORY_SOFT_MB": LIMIT_MB - 1,
     "RESTART__HEALTHY_AFTER": 5,
 }
-MAKERS: dict[str, tuple[str, Maker]] = {
-    OURS: (Ours.label, lambda program, count: Ours(program, count, **OURS_SETTINGS)),
+ALL: dict[str, Monitored] = {
+    OURS: Monitored(Ours.label, lambda program, count: Ours(program, count, **OURS_SETTINGS), 1),
     **PEERS,
 }
 
@@ -51,19 +51,19 @@ def measure(options: argparse.Namespace) -> Report:
     until = time.monotonic() + options.minutes * 60
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         running: dict[str, Contestant] = {}
-        for key, (_, make) in MAKERS.items():
+        for key, each in ALL.items():
             if command.wanted(options, key):
                 program = programs.worker(Path(folder) / key, "leak", MB_PER_S, most)
-                running[key] = stack.enter_context(make(program, 1))
+                running[key] = stack.enter_context(each.make(program, 1))
         while running:
             time.sleep(0.5)
             for key in list(running):
                 found = peaks(Path(folder) / key)
                 if len(found) >= options.rounds or time.monotonic() > until:
-                    report.row(key, MAKERS[key][0]).cells[0] = found or f"not stopped within {options.minutes:g} min"
-                    command.say(f"(g) {MAKERS[key][0]}: {[round(mb) for mb in found]}")
+                    report.row(key, ALL[key].label).cells[0] = found or f"not stopped within {options.minutes:g} min"
+                    command.say(f"(g) {ALL[key].label}: {[round(mb) for mb in found]}")
                     running.pop(key).end()
-    report.rows.sort(key=lambda row: list(MAKERS).index(row.key))
+    report.rows.sort(key=lambda row: list(ALL).index(row.key))
     report.notes += [
         f"It begins to leak up to a minute after its start, at random, and would go on to {most:,} MB.",
         "All run side by side. resource_watcher restarts when it was over the limit four times in a row.",

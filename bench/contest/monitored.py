@@ -4,6 +4,7 @@ that supervisord's clock for listeners has."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from contest.circus import Circus
 from contest.contestants import Contestant
@@ -24,10 +25,18 @@ def _circus(seconds: int) -> Maker:
     return lambda program, count: Circus(program, count, limit_mb=LIMIT_MB, interval=seconds)
 
 
-PEERS: dict[str, tuple[str, Maker]] = {
-    SUPERVISORD: (f"{MEMMON}, every 5 s", _supervisord("TICK_5")),
-    f"{SUPERVISORD}-60": (f"{MEMMON}, every 60 s", _supervisord("TICK_60")),
-    CIRCUS: (f"{RESOURCE_WATCHER}, every 5 s", _circus(5)),
-    f"{CIRCUS}-60": (f"{RESOURCE_WATCHER}, every 60 s", _circus(60)),
+@dataclass(frozen=True, slots=True)
+class Monitored:
+    """A supervisor that looks at the memory of its workers every so many seconds."""
+
+    label: str
+    make: Maker
+    every: float
+
+
+PEERS: dict[str, Monitored] = {
+    SUPERVISORD: Monitored(f"{MEMMON}, every 5 s", _supervisord("TICK_5"), 5),
+    f"{SUPERVISORD}-60": Monitored(f"{MEMMON}, every 60 s", _supervisord("TICK_60"), 60),
+    CIRCUS: Monitored(f"{RESOURCE_WATCHER}, every 5 s", _circus(5), 5),
+    f"{CIRCUS}-60": Monitored(f"{RESOURCE_WATCHER}, every 60 s", _circus(60), 60),
 }
-"""Key to label and maker."""
