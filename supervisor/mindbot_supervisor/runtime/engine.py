@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,40 +31,27 @@ from mindbot_supervisor.core.recovery import Answer, Failed
 from mindbot_worker import wire
 
 from . import oom_jobs, proctable, stacks, sweep
+from .adopted import Adopted
 from .batches import Batches
 from .cgroups import Cgroups
-from .child import Child, signal_to
+from .child import Child
 from .family import Family
 from .launch import Launch
 from .launcher import Launcher
-from .lines import Lines
 from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
 from .rejoin import Rejoin
 from .rescue import Rescuer
+from .running import Running
 from .sampler import Look, Sampler
 
-READ_BYTES = 64 * 1024
-"""Read from one pipe before the next one has its turn."""
-PAUSE_BYTES, PAUSE = 1024 * 1024, 0.01
-"""After so many bytes in a row a pipe rests for so many seconds: a flood may slow its own worker, never the daemon."""
 LOOK_GRACE = 0.1
 """Seconds that a look of the sampler may be late; usually it saves the tick a wake-up of its own."""
 LEFTOVER_GRACE = 1.0
 """Seconds that helpers of a worker which ended as asked have to follow it (LiveKit's end within 0.5 s)."""
 
 WriteOutput = Callable[[Ref, int, str, str, Mapping[str, object]], None]
-
-
-@dataclass(slots=True)
-class _Running:
-    """A live worker's descriptors and readers."""
-
-    child: Child
-    beats: Lines
-    output: Output
-    flow: dict[int, int] = field(default_factory=dict)
 
 
 class Engine:
@@ -78,9 +64,8 @@ class Engine:
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
         self.launcher = Launcher(launch, born=self._born, failed=self._unborn, orphaned=self._orphaned)
-        self._running: dict[Ref, _Running] = {}
-        self._adopted: dict[Ref, int] = {}
-        """Pidfds of workers that a dead daemon left behind."""
+        self._running: dict[Ref, Running] = {}
+        self._adopted = Adopted(self._leftover_gone)
         self._pidfiles = Pidfiles(Path(launch.runtime_dir))
         self._rejoin = Rejoin(Path(launch.runtime_dir), self._output_of_leftover)
         self._beats = Batches()
@@ -98,6 +83,8 @@ class Engine:
         self.other_children: set[int] = set()
         """Pids of children that are no workers; somebody else reaps them."""
         self._timer: asyncio.TimerHandle | None = None
+        self.helpers: Mapping[int, Sample] = {}
+        """What the template and its job server take, by pid."""
         self.gave_up: GiveUp | None = None
         self.ended = asyncio.Event()
         """Set when the pool was told to stop and nothing of it is left, or when it gave up."""
@@ -234,13 +221,13 @@ class Engine:
         self.carry_out(self.pool.answered(action.call.job, answer, time.monotonic()))
 
     def _signal(self, ref: Ref, number: int) -> None:
-        running, pidfd = self._running.get(ref), self._adopted.get(ref)
-        if running is not None:
-            running.child.signal(number)
-            if number == signal.SIGTERM:
-                self._pidfiles.write(ref, running.child.pid, termed=True)
-        elif pidfd is not None:
-            signal_to(pidfd, number)
+        running = self._running.get(ref)
+        if running is None:
+            self._adopted.signal(ref, number)
+            return
+        running.child.signal(number)
+        if number == signal.SIGTERM:
+            self._pidfiles.write(ref, running.child.pid, termed=True)
 
     def _never_born(self, ref: Ref) -> None:
         self.carry_out(self.pool.exited(ref, Exit(code=0), time.monotonic()))
@@ -271,16 +258,14 @@ class Engine:
         """Watch a child that an earlier version of this program started."""
         self._started(ref, started).beats.feed(held)
 
-    def _started(self, ref: Ref, started: Child) -> _Running:
-        running = _Running(started, Lines(wire.LINE_MAX), self._output(ref, started.pid))
+    def _started(self, ref: Ref, started: Child) -> Running:
+        running = Running(started, self._output(ref, started.pid), self._beats, partial(self._beat, ref))
         self._running[ref] = running
         with self._lock:
             self._family.roots[started.pid] = ref
         self._pidfiles.write(ref, started.pid)
         self._oom.spawned(ref, started.pid, time.monotonic())
-        self._watch(ref, started, started.beats)
-        self._watch(ref, started, started.output)
-        self._loop.add_reader(started.pidfd, self._exited, ref)
+        running.watch(partial(self._exited, ref))
         return running
 
     def _output(self, ref: Ref, pid: int) -> Output:
@@ -290,33 +275,22 @@ class Engine:
         return Output(write)
 
     def _adopt(self, record: Pidfile) -> None:
-        try:
-            pidfd = os.pidfd_open(record.pid)
-        except OSError:
+        if not self._adopted.take(record):
             return
-        found = proctable.read_one(record.pid)
-        if found is None or found.started != record.started:
-            os.close(pidfd)
-            return
-        self._adopted[record.ref] = pidfd
         with self._lock:
             self._family.roots[record.pid] = record.ref
-        self._loop.add_reader(pidfd, self._leftover_gone, record.ref)
         if record.ref not in self.pool.workers:
             self.carry_out(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
 
     def _output_of_leftover(self, name: str) -> Output | None:
         """A reader for the lines of an adopted worker."""
-        ref = next((ref for ref in self._adopted if str(ref) == name), None)
+        ref = self._adopted.named(name)
         worker = self.pool.workers.get(ref) if ref is not None else None
         if worker is None:
             return None
         return self._output(worker.ref, worker.pid or 0)
 
     def _leftover_gone(self, ref: Ref) -> None:
-        pidfd = self._adopted.pop(ref)
-        self._loop.remove_reader(pidfd)
-        os.close(pidfd)
         self._sweeping.add(ref)
         self._background(self._sweep(ref, LEFTOVER_GRACE))
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
@@ -335,7 +309,7 @@ class Engine:
         running, worker = self._running.get(ref), self.pool.workers.get(ref)
         if running is None or worker is None or not running.output.dumping:
             return
-        self._drain(ref, running, running.child.output)
+        running.drain_output()
         answered, stack = running.output.answered, running.output.end_stack()
         fields: dict[str, object] = {} if stack is None else {"stack": stack}
         if not answered:
@@ -343,53 +317,6 @@ class Engine:
         self._tell(Change(events.WORKER_STACK, time.monotonic(), ref, running.child.pid, "warning", fields))
 
     # -- facts ---------------------------------------------------------------------------------------------------------
-
-    def _read(self, ref: Ref, fd: int) -> None:
-        running = self._running.get(ref)
-        if running is None:
-            return
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            running.flow[fd] = 0
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._unwatch(running.child, fd)
-            return
-        self._take(ref, running, fd, data)
-        running.flow[fd] = running.flow.get(fd, 0) + len(data) if len(data) == READ_BYTES else 0
-        if running.flow[fd] >= PAUSE_BYTES:
-            running.flow[fd] = 0
-            self._unwatch(running.child, fd)
-            self._loop.call_later(PAUSE, self._resume, ref, fd)
-
-    def _resume(self, ref: Ref, fd: int) -> None:
-        running = self._running.get(ref)
-        if running is not None and fd in (running.child.beats, running.child.output):
-            self._watch(ref, running.child, fd)
-
-    def _watch(self, ref: Ref, started: Child, fd: int) -> None:
-        """Read a pipe whenever there is something in it: beats in batches, and what may be a flood of output alone."""
-        if fd == started.beats:
-            self._beats.add(fd, partial(self._read, ref, fd))
-        else:
-            self._loop.add_reader(fd, self._read, ref, fd)
-
-    def _unwatch(self, started: Child, fd: int) -> None:
-        if fd == started.beats:
-            self._beats.remove(fd)
-        else:
-            self._loop.remove_reader(fd)
-
-    def _take(self, ref: Ref, running: _Running, fd: int, data: bytes) -> None:
-        now = time.monotonic()
-        if fd == running.child.output:
-            running.output.feed(data, now)
-            return
-        for line in running.beats.feed(data):
-            self._beat(ref, line, now)
 
     def _beat(self, ref: Ref, line: bytes, now: float) -> None:
         try:
@@ -411,12 +338,7 @@ class Engine:
             return
         ended = self._with_cause(ref, running.child.pid, ended)
         self._tell_stack(ref)
-        for fd in (running.child.beats, running.child.output):
-            self._drain(ref, running, fd)
-        running.output.close(time.monotonic())
-        for fd in (running.child.beats, running.child.output, running.child.pidfd):
-            self._unwatch(running.child, fd)
-        running.child.close()
+        running.close()
         del self._running[ref]
         self.launcher.jobservers.left(ref)
         self._sweeping.add(ref)
@@ -432,17 +354,6 @@ class Engine:
         found = self._oom.explain(ref, pid, time.monotonic()) if ended.signal == signal.SIGKILL and not ours else None
         self._oom.forget(ref)
         return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
-
-    def _drain(self, ref: Ref, running: _Running, fd: int) -> None:
-        """Take what is in a pipe now; others may still hold its other end."""
-        for _ in range(PAUSE_BYTES // READ_BYTES):
-            try:
-                data = os.read(fd, READ_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
-            self._take(ref, running, fd, data)
 
     async def _sweep(self, ref: Ref, grace: float) -> None:
         """See that nothing of a dead worker's tree stays behind."""
@@ -466,6 +377,7 @@ class Engine:
         now = time.monotonic()
         self._oom.looked({ref: reading for ref, reading in look.kills.items() if ref in self._running})
         self.pool.host(look.host, now)
+        self.helpers, self._sampler.helpers = look.helpers, self.launcher.helpers()
         for ref, sample in look.samples.items():
             self.pool.sample(ref, sample, now)
             self.on_sample(ref, sample, now)
