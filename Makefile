@@ -1,7 +1,7 @@
 # `make run` and `make test` set everything up themselves; they need python3 (3.11 or newer) and make.
 PY := .venv/bin/python
 
-.PHONY: run test lint types unit functional live live-exec matrix bench livekit-server example clean help
+.PHONY: run test lint types unit functional live live-exec matrix provider-faults bench livekit-server example clean help
 
 help:
 	@echo "make run             the pool in local mode: no account needed, Ctrl-C ends it"
@@ -9,6 +9,7 @@ help:
 	@echo "make unit|functional|live   one kind of tests"
 	@echo "make live-exec       the live tests with workers started by exec instead of the template"
 	@echo "make matrix          every fault in every state, and what came of it"
+	@echo "make provider-faults every fault of every provider in real calls, and what the caller heard"
 	@echo "make bench           against supervisord, circus and plain python, hours long; writes docs/benchmarks.md"
 	@echo "make livekit-server  build the livekit-server that the live tests use (needs Go)"
 	@echo "make example         write config/mindbot.example.toml and env.example anew"
@@ -48,6 +49,10 @@ live-exec: .dev
 
 matrix: .dev
 	@PYTHONPATH=tests $(PY) -m functional.fault_matrix
+
+provider-faults: .dev
+	@sh .ci/livekit-server.sh
+	@PYTHONPATH=tests $(PY) -m live.provider_faults $(ARGS)
 
 bench: .dev
 	@sh .ci/livekit-server.sh

@@ -38,14 +38,14 @@ SILENCE = 30.0
 """Seconds for which the caller waits with recovery off."""
 
 
-async def active(api: LiveKitApi, room: str, before: set[str], since: float) -> float:
+async def active(api: LiveKitApi, room: str, before: set[str], since: float, every: float = 0.01) -> float:
     """Seconds until another agent than those is ACTIVE."""
     async with asyncio.timeout(60):
         while True:
             for each in await api.participants(room):
                 if each.is_active_agent and each.identity not in before:
                     return time.monotonic() - since
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every)
 
 
 def victim(row: dict, room: str, kind: str) -> int:
@@ -119,7 +119,7 @@ async def together(stack: Local, folder: Path, rounds: int) -> None:
                 killed = time.monotonic()
                 os.kill(row["pid"], signal.SIGKILL)
                 listening = asyncio.create_task(caller.hear(60, since=killed + 0.1))
-                came += await asyncio.gather(*(active(api, room, before, killed) for room in rooms))
+                came += await asyncio.gather(*(active(api, room, before, killed, TOGETHER * 0.01) for room in rooms))
                 heard.append((await listening).started_at - killed)
             daemon.terminate(60)
     await api.close()

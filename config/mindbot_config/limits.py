@@ -37,7 +37,8 @@ class Limits(Section):
 
     max_errors: int = Field(default=10, ge=1)
     """More errors than this within `error_window` and the worker is drained and replaced (10: the guide's number).
-    Errors that all workers share, such as a provider that is down, never restart anything."""
+    What a provider did never restarts anything: it is told once, and where most workers suffer from it the pool is
+    held."""
     error_window: float = Field(default=300.0, gt=0)
     """Seconds for which an error counts."""
     inactivity: float = Field(default=300.0, gt=0)

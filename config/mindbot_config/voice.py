@@ -93,9 +93,9 @@ class Voice(Section):
     deepgram_concurrency: int = Field(default=50, ge=1, le=1000)
     """Connections to Deepgram at one time, of all calls of this daemon together: a call holds one from its beginning
     to its end. Set it to what your plan allows: further calls wait for one instead of being refused."""
-    stt_fallbacks: tuple[str, ...] = ()
-    """Deepgram models that step in, in this order, while `stt_model` fails: ["nova-2"]. Where Deepgram refuses all of
-    them (a wrong key), each attempt counts as an error and the call ends only after 19 s instead of 3 (measured)."""
+    stt_fallbacks: tuple[str, ...] = ("nova-2",)
+    """Deepgram models that step in, in this order, while `stt_model` fails; [] for none. Where Deepgram refuses the key
+    they are not tried: it is the same for all of them."""
     llm_fallbacks: tuple[str, ...] = ()
     """OpenAI models that step in, in this order, while `llm_model` fails. OpenAI limits each model by itself: another
     one still answers. While one stands in, the first is tried again at each turn, which costs its tokens."""
@@ -105,6 +105,12 @@ class Voice(Section):
     connect_retries: int = Field(default=3, ge=0, le=20)
     """How often a job tries to connect to its room again, after 1, 2, 4 … seconds, give or take a quarter (the guide's
     3)."""
+    reply_timeout: float = Field(default=5, ge=0.2, le=60)
+    """Seconds in which the model that answers, or speaks, must begin, and then go on: otherwise that attempt has
+    failed. The caller hears nothing meanwhile. (LiveKit's own: 10 for the answer, 30 for the voice.)"""
+    reply_retries: int = Field(default=1, ge=0, le=10)
+    """How often that model is asked again for the same reply, a tenth of a second after it failed and then every 2
+    seconds, until `excuse` is said. (LiveKit's own: 3.)"""
     excuse: str = "Sorry, something went wrong just now. Could you say that again?"
     """What the agent says when a reply failed; empty: nothing, and the caller waits in vain."""
     failed_replies: int = Field(default=3, ge=1, le=20)

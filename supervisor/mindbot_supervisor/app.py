@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import signal
 import sys
 import time
@@ -28,7 +29,9 @@ from .errors import OK
 from .flight_records import FlightRecords
 from .mode import Mode
 from .operate import Operations
+from .ops import figures
 from .ops.logs import Logs, utc_now
+from .ops.metrics import Metrics
 from .ops.notify import Notices
 from .ops.redact import Redactor
 from .ops.sink import Sink
@@ -115,7 +118,7 @@ class Daemon:
         from .ops.control import Pages
         from .serving import serve
 
-        pages = Pages(self._status, self._readiness.unready)
+        pages = Pages(self._status, self._readiness.unready, self._exposed)
         commands, questions = self._operations.commands(), {"explain": self._explain}
         return await serve(self._sockets, pages, commands, questions, self._logs.note)
 
@@ -173,6 +176,7 @@ class Daemon:
             failed=lambda why: note(events.JOURNAL_FAILED, "warning", detail=why),
         )
         self._usage = UsageBook(self._loaded.settings.usage, note, time.monotonic())
+        self._metrics = Metrics()
         self._engine = engine = self._make_engine()
         systemd = Systemd(self._loaded.environ)
         self._readiness = Readiness(engine.pool, systemd, note, self._started)
@@ -244,6 +248,7 @@ class Daemon:
         upgrade.resume(self._engine, state)
         beats = ((ref, history.beat) for ref, history in self._engine.pool.histories.items())
         self._usage.resume((ref, beat.usage) for ref, beat in beats if beat is not None)
+        self._metrics.resume(self._engine.pool.histories.items())
         self._logs.note(
             events.SUPERVISOR_UPGRADED,
             pid=os.getpid(),
@@ -277,6 +282,7 @@ class Daemon:
     def _tell(self, change: Change) -> None:
         self._logs.change(change)
         self._records.tell(change)
+        self._metrics.tell(change)
         if change.event == events.ROLLOUT_STOPPED:
             self._reloader.go_back()
         elif change.event == events.WORKER_READY:
@@ -285,6 +291,7 @@ class Daemon:
     def _heard(self, ref: Ref, beat: Beat, now: float) -> None:
         self._records.flights.beat(ref, beat, now)
         self._usage.beat(ref, beat, now)
+        self._metrics.beat(ref, beat)
 
     def _write_output(self, ref: Ref, pid: int, level: str, event: str, fields: Mapping[str, object]) -> None:
         self._logs.output(ref, pid, level, event, fields)
@@ -293,8 +300,14 @@ class Daemon:
     def _status(self) -> Json:
         view = View(version("mindbot-supervisor"), os.getpid(), self._mode.value, self._started)
         status = view.status(self._engine.pool, time.monotonic(), time.time())
-        supervisor = {**status["supervisor"], **self._engine.launcher.describe()}
+        launcher = figures.of_launcher(self._engine.launcher.describe(), self._engine.helpers)
+        supervisor = {**status["supervisor"], **launcher}
         return {**status, "supervisor": supervisor, "usage": self._usage.totals()}
+
+    def _exposed(self) -> str:
+        from .ops.exposition import render
+
+        return render(self._status(), self._metrics, platform.node())
 
     async def _explain(self, fields: Mapping[str, object]) -> Json:
         return self._records.explain(self._engine.pool, self._status(), str(fields.get("worker", "")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from mindbot_config.credentials import Credentials
 from mindbot_config.settings import Settings
 from mindbot_worker import wire
 
-from .core.recovery import Terms
+from .core.answers import Terms
 from .runtime.engine import Engine
 from .runtime.livekit_api import LiveKitApi
 from .runtime.rescue import Rescuer
@@ -28,4 +29,4 @@ def follow(engine: Engine, settings: Settings, environ: Mapping[str, str], runti
     key, secret = credentials.livekit_api_key, credentials.livekit_api_secret
     api = LiveKitApi(credentials.livekit_url, key, secret, timeout=min(REQUEST_TIMEOUT, wanted.deadline))
     engine.employ(Rescuer(api, runtime_dir / wire.JOURNALS, settings.pool.agent_name))
-    engine.pool.recover_by(Terms(wanted.attempts, wanted.deadline))
+    engine.pool.recover_by(Terms(wanted.attempts, wanted.deadline, at_once=os.cpu_count() or 1))

@@ -9,7 +9,8 @@ import pytest
 
 from functional.twirp import KEY, SECRET, job_of, person, serving
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.recovery import Alone, Failed, Recovered
+from mindbot_supervisor.core.answers import Alone, Failed, Recovered
+from mindbot_supervisor.runtime.attempt import Watch
 from mindbot_supervisor.runtime.livekit_api import ApiError, LiveKitApi, NotFound, base_url
 from mindbot_supervisor.runtime.livekit_records import Dispatch
 from mindbot_supervisor.runtime.rescue import Rescuer
@@ -217,7 +218,7 @@ async def test_a_dispatch_is_known_by_its_id_before_livekit_lists_its_job(tmp_pa
 async def test_a_job_that_a_worker_here_has_started_is_waited_for_and_offered_to_nobody_else(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         twirp.joins_after = None
-        answer = await rescuer.recover(recover(seconds=2.5), lambda: True)
+        answer = await rescuer.recover(recover(seconds=2.5), Watch(lambda: True))
         assert answer == Failed("no agent came within 2.5 s")
         assert twirp.asked.count("CreateDispatch") == 1
 
@@ -248,23 +249,115 @@ async def test_a_journals_name_that_was_not_made_here_is_not_passed_on(tmp_path,
         assert twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL] == wire.journal_name(ROOM, JOB)
 
 
+MOVE = recover(moved=True)
+READY = Watch(lambda: True)
+"""A worker here has the new agent ready."""
+
+
 async def test_the_journal_of_a_moved_call_is_not_lost_when_the_old_agent_removes_its_own(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         journal = tmp_path / wire.journal_name(ROOM, JOB)
         journal.write_text("what was said")
-        await rescuer.recover(recover(moved=True))
+        await rescuer.recover(MOVE, READY)
         journal.unlink()
         name = twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL]
+        assert [path.name for path in tmp_path.iterdir()] == [name]
         assert (tmp_path / name).read_text() == "what was said"
         assert wire.is_journal_name(name)
 
 
-async def test_the_old_agent_is_gone_before_another_is_asked_for(tmp_path):
+async def test_the_new_agent_is_let_in_without_a_journal_too(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        await rescuer.recover(MOVE, READY)
+        (path,) = tmp_path.iterdir()
+        assert path.name == twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL]
+        assert (path.stat().st_size, path.stat().st_mode & 0o777) == (0, 0o600)
+
+
+async def test_a_moved_call_has_its_old_agent_until_a_worker_has_the_new_one_ready(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        told, ready = [], []
+        watch = Watch(lambda: bool(ready), lambda: told.append(twirp.agents(ROOM)))
+        moving = asyncio.create_task(rescuer.recover(MOVE, watch))
+        await eventually(lambda: "CreateDispatch" in twirp.asked)
+        await asyncio.sleep(0.3)
+        assert twirp.agents(ROOM) == [CALL.identity]
+        _, new = twirp.dispatches[ROOM]
+        assert new["attributes"][wire.AFTER] == CALL.identity
+        assert not list(tmp_path.iterdir()), "the sign for the new agent"
+        ready.append(True)
+        answer = await moving
+        assert told == [[]], "once, with nobody there"
+        assert twirp.agents(ROOM) == [answer.identity]
+        assert twirp.dispatches[ROOM] == [new]
+
+
+async def test_a_call_that_no_worker_takes_stays_with_its_agent_and_its_dispatch(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        before = list(twirp.dispatches[ROOM])
+        twirp.joins_after = None
+        answer = await rescuer.recover(recover(moved=True, seconds=0.3))
+        assert answer == Failed("no agent came within 0.3 s", nobody=True, untouched=True)
+        assert twirp.agents(ROOM) == [CALL.identity]
+        assert twirp.dispatches[ROOM] == before
+        twirp.joins_after = 0.05
+        assert isinstance(await rescuer.recover(MOVE, READY), Recovered)
+
+
+async def test_an_agent_of_another_host_is_let_in_as_soon_as_livekit_tells_that_it_has_the_job(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        answer = await rescuer.recover(recover(moved=True, seconds=5))
+        assert isinstance(answer, Recovered)
+        assert twirp.agents(ROOM) == [answer.identity]
+        assert twirp.asked.count("CreateDispatch") == 1
+
+
+async def test_an_agent_that_comes_in_without_waiting_takes_the_call_at_once(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        twirp.waits = False
+        answer = await rescuer.recover(MOVE)
+        assert twirp.agents(ROOM) == [answer.identity] != [CALL.identity]
+
+
+async def test_where_the_old_agent_is_gone_already_the_new_one_waits_for_nothing(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        twirp.leave(ROOM, CALL.identity)
+        told = []
+        answer = await rescuer.recover(MOVE, Watch(left_alone=lambda: told.append(True)))
+        assert isinstance(answer, Recovered)
+        assert told == [True]
+        (made,) = twirp.dispatches[ROOM]
+        assert wire.AFTER not in made["attributes"]
+        assert made["attributes"][wire.JOURNAL] == wire.journal_name(ROOM, JOB)
+
+
+async def test_a_second_move_waits_for_the_agent_of_the_first(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        (tmp_path / wire.journal_name(ROOM, JOB)).write_text("what was said")
+        first = await rescuer.recover(MOVE, READY)
+        (made,) = twirp.dispatches[ROOM]
+        second = Call(ROOM, made["state"]["jobs"][0]["id"], first.identity)
+        answer = await rescuer.recover(recover(call=second, moved=True), READY)
+        (made,) = twirp.dispatches[ROOM]
+        assert made["attributes"][wire.AFTER] == first.identity
+        assert twirp.agents(ROOM) == [answer.identity]
+        assert (tmp_path / made["attributes"][wire.JOURNAL]).read_text() == "what was said"
+
+
+async def test_no_dead_agent_is_there_beside_its_successor(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         twirp.fails["RemoveParticipant"] = 1
-        await rescuer.recover(recover(moved=True))
+        await rescuer.recover(recover())
         assert twirp.asked.index("CreateDispatch") > twirp.asked.index("RemoveParticipant")
         assert twirp.agents(ROOM) != [CALL.identity]
+
+
+async def test_a_moved_call_whose_agent_could_not_be_taken_out_at_first_is_moved_all_the_same(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        twirp.fails["RemoveParticipant"] = 1
+        answer = await rescuer.recover(MOVE, READY)
+        assert twirp.agents(ROOM) == [answer.identity]
+        assert len(twirp.dispatches[ROOM]) == 1
 
 
 async def test_forgetting_removes_the_journal_and_starting_those_of_a_dead_daemon(tmp_path):

@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from mindbot_worker import wire
+
 KEY, SECRET = "devkey", "a-secret-for-tests-0123456789abcdef"
 Json = dict[str, Any]
 
@@ -31,6 +33,8 @@ class Twirp:
     """Seconds until the agent of a new dispatch is in the room; None: no worker takes it."""
     starts_after: float = 0.02
     """Seconds from then until it is ACTIVE."""
+    waits: bool = True
+    """Whether a new agent waits where it is told to, as one of ours does."""
     identity: str = ""
     """Of every new agent, where it is not made from its job."""
     free_from: int = 0
@@ -51,6 +55,9 @@ class Twirp:
 
     def hang_up(self, room: str) -> None:
         self.rooms[room] = [each for each in self.rooms[room] if each["kind"] == "AGENT"]
+
+    def leave(self, room: str, identity: str) -> None:
+        self.rooms[room] = [each for each in self.rooms[room] if each["identity"] != identity]
 
     def agents(self, room: str) -> list[str]:
         return [each["identity"] for each in self.rooms.get(room, []) if each["kind"] == "AGENT"]
@@ -105,6 +112,11 @@ class Twirp:
         agent = person(self.identity or f"agent-{job}", "AGENT", "JOINING")
         made["state"]["jobs"].append(job_of(job, agent["identity"]))
         await asyncio.sleep(self.joins_after or 0)
+        before = made.get("attributes", {}).get(wire.AFTER) if self.waits else None
+        while any(each["identity"] == before for each in self.rooms[room]):
+            await asyncio.sleep(0.005)
+            if made not in self.dispatches[room]:
+                return  # called off
         self.rooms[room].append(agent)
         await asyncio.sleep(self.starts_after)
         agent["state"] = "ACTIVE"

@@ -150,11 +150,13 @@ async def calling(
 
 
 @contextlib.asynccontextmanager
-async def attending(server: Server, room: str) -> AsyncIterator[rtc.Room]:
-    """A caller who neither speaks nor listens: a live call at a tenth of the cost."""
+async def attending(server: Server, room: str, *, hears: bool = False) -> AsyncIterator[rtc.Room]:
+    """A caller who neither speaks nor listens: a live call at a tenth of the cost. One who `hears` takes the agent's
+    sound and throws it away: without that an agent never comes to the end of a sentence.
+    """
     attended = rtc.Room()
     try:
-        options = rtc.RoomOptions(auto_subscribe=False)
+        options = rtc.RoomOptions(auto_subscribe=hears)
         await asyncio.wait_for(
             attended.connect(server.url, token_for(server, room, "caller"), options), _CONNECT_SECONDS
         )

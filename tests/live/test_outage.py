@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 
 import pytest
@@ -10,10 +11,11 @@ from live.caller import calling, load_phrases
 from live.livekit import find_livekit_server, local, running_local  # noqa: F401 (local is a fixture)
 from live.supervised import answered, ready, supervised, wait
 
-pytestmark = pytest.mark.live
 PHRASES = list(load_phrases())
-AWAY = 25.0
+AWAY = float(os.environ.get("OUTAGE_SECONDS", "25"))
 """Seconds without LiveKit: longer than its workers' pause between two attempts, and than what counts as an outage."""
+WORKERS = int(os.environ.get("OUTAGE_WORKERS", "2"))
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400 + AWAY)]
 
 
 def free_port() -> int:
@@ -27,8 +29,8 @@ async def test_livekit_away_and_back_restarts_nobody_and_is_said_once(tmp_path, 
     server = find_livekit_server()
     with contextlib.ExitStack() as stack:
         livekit = stack.enter_context(running_local("--livekit-port", port, "--livekit-server", str(server)))
-        daemon = stack.enter_context(supervised(tmp_path, livekit, workers=2))
-        await ready(daemon, 2)
+        daemon = stack.enter_context(supervised(tmp_path, livekit, workers=WORKERS))
+        await ready(daemon, WORKERS)
         livekit.process.stdin.close()
         await asyncio.to_thread(livekit.process.wait, 30)
         held = await wait(daemon, "pool.held", reason="unregistered")
@@ -40,7 +42,7 @@ async def test_livekit_away_and_back_restarts_nobody_and_is_said_once(tmp_path, 
             await asyncio.to_thread(
                 daemon.until, lambda: all(row["registered"] for row in daemon.status()["workers"]), 60
             )
-            assert {row["worker"] for row in daemon.status()["workers"]} == {"0.1", "1.1"}
+            assert {row["worker"] for row in daemon.status()["workers"]} == {f"{slot}.1" for slot in range(WORKERS)}
             assert not daemon.events("worker.exited")
             assert len(daemon.events("pool.held")) == len(daemon.events("pool.released")) == 1
             assert await asyncio.to_thread(daemon.terminate, 60) == 0

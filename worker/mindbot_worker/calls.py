@@ -46,6 +46,7 @@ class Calls:
         self._active_at = now
         self.errors: Counter[str] = Counter()
         self.errors_fatal = 0
+        self.errors_of_providers = 0
         self.usage: wire.Usage = {}
         self.jobs_started = 0
         self.jobs_failed = 0
@@ -88,6 +89,7 @@ class Calls:
             if (more := count - before.errors.get(kind, 0)) > 0:
                 self.errors[kind] += more
         self.errors_fatal += max(report.fatal - before.fatal, 0)
+        self.errors_of_providers += max(report.of_providers - before.of_providers, 0)
         if report.usage != before.usage:
             self.usage = wire.added([self.usage, wire.grown(before.usage, report.usage)])
 

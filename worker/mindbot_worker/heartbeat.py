@@ -23,6 +23,8 @@ class Heartbeat:
         self._pending = b""
         self._seq = 0
         self.dropped = 0
+        self.loop_beat_at = float("-inf")
+        """When the loop's last beat was sent, on the monotonic clock."""
         if fd is not None:
             os.set_inheritable(fd, False)
             os.set_blocking(fd, False)

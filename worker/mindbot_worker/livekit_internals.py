@@ -13,6 +13,7 @@ from typing import Any
 
 from livekit.agents import AgentServer, JobContext, WorkerOptions
 from livekit.agents.job import RunningJobInfo
+from livekit.agents.utils import http_context
 from livekit.agents.worker import _DefaultLoadCalc
 
 from mindbot_worker.template import jobserver
@@ -57,6 +58,15 @@ def send_nothing(server: AgentServer) -> None:
     async def drop(_: Any) -> None: ...
 
     put(server, "queue_msg", drop)
+
+
+def share_tls() -> None:
+    """Make the TLS context of LiveKit's HTTP sessions, which it keeps for the whole process; with the environment that
+    its worker would set first.
+    """
+    for name in ("_set_default_cert_env", "_create_ssl_context"):
+        if (function := getattr(http_context, name, None)) is not None:
+            function()
 
 
 def load(server: AgentServer) -> float:

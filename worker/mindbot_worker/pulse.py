@@ -17,10 +17,12 @@ _PROBE = 0.1
 """How often the loop's lag is measured; what a beat reports is the worst since the beat before."""
 _APART = 0.1
 """Beats on a change are at least this far apart."""
+_LATE = 1.5
+"""Intervals without a beat of the loop after which the thread speaks: every beat wakes the supervisor."""
 
 
 class ThreadPulse:
-    """Beats while the loop is blocked, and while agent and LiveKit are being imported before there is a loop."""
+    """Beats while the loop does not: it is blocked, or there is none yet, agent and LiveKit being imported."""
 
     def __init__(self, heartbeat: Heartbeat, vitals: Vitals, interval: float) -> None:
         self._heartbeat, self._vitals, self._interval = heartbeat, vitals, interval
@@ -36,7 +38,8 @@ class ThreadPulse:
     def _run(self) -> None:
         self._heartbeat.send(self._vitals.thread_beat)
         while not self._stopped.wait(self._interval):
-            self._heartbeat.send(self._vitals.thread_beat)
+            if time.monotonic() - self._heartbeat.loop_beat_at > _LATE * self._interval:
+                self._heartbeat.send(self._vitals.thread_beat)
 
 
 class LoopPulse:
@@ -78,6 +81,7 @@ class LoopPulse:
         try:
             self._refresh()
             lag, self._lag = self._lag, 0.0
-            self._heartbeat.send(lambda seq: self._vitals.beat(seq, lag=lag))
+            if self._heartbeat.send(lambda seq: self._vitals.beat(seq, lag=lag)):
+                self._heartbeat.loop_beat_at = self._sent_at
         except Exception:
             logger.exception("cannot make a heartbeat")

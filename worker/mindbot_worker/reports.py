@@ -25,6 +25,8 @@ class Report:
     active_at: float = 0.0
     errors: Mapping[str, int] = field(default_factory=dict)
     fatal: int = 0
+    of_providers: int = 0
+    """Of the errors: what a provider did."""
     failed: bool = False
     """The agent's entrypoint raised; LiveKit itself reports such a call as a success."""
     usage: wire.Usage = field(default_factory=dict)
@@ -49,7 +51,7 @@ def decode(datagram: bytes) -> Report | None:
 
 def _is_sound(report: Report) -> bool:
     texts = isinstance(report.job, str) and isinstance(report.state, str) and len(report.state) <= 64
-    numbers = _is_count(report.seq) and _is_count(report.fatal) and _is_time(report.active_at)
+    numbers = all(map(_is_count, (report.seq, report.fatal, report.of_providers))) and _is_time(report.active_at)
     errors = isinstance(report.errors, dict) and all(
         isinstance(kind, str) and len(kind) <= 64 and _is_count(count) for kind, count in report.errors.items()
     )

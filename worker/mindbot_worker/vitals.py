@@ -41,6 +41,7 @@ class Vitals:
             errors_total=self.calls.errors_total,
             errors_fatal=self.calls.errors_fatal,
             errors_by=dict(self.calls.errors),
+            errors_of_providers=self.calls.errors_of_providers,
             jobs_started=self.calls.jobs_started,
             jobs_failed=self.calls.jobs_failed,
             jobs_storm=self.calls.storm(now),

@@ -33,6 +33,9 @@ JOURNALS = "calls"
 """The folder of the runtime directory with what was said in each live call."""
 JOURNAL, RECOVERS = "mindbot.journal", "mindbot.recovers"
 """Attributes of a dispatch that continues a call: the name of its journal, and the job that it continues."""
+AFTER = "mindbot.after"
+"""Where that job's agent still has the call, its identity: until it is out of the room, and the journal has that name,
+the new agent does nothing."""
 
 HEARTBEAT_FD = "MINDBOT_HEARTBEAT_FD"
 LEASH_FD = "MINDBOT_LEASH_FD"
@@ -137,6 +140,8 @@ class Beat:
     errors_total: int = 0
     errors_fatal: int = 0
     errors_by: Mapping[str, int] = field(default_factory=dict)
+    errors_of_providers: int = 0
+    """Of `errors_total`: what a provider did, and no worker can help."""
     jobs_started: int = 0
     jobs_failed: int = 0
     jobs_storm: int = 0
@@ -234,7 +239,7 @@ def _body(beat: Beat) -> dict[str, Any]:
             }
             for call in beat.calls
         ],
-        "errors": {"total": beat.errors_total, "fatal": beat.errors_fatal, "by": dict(beat.errors_by)},
+        "errors": _errors_told(beat),
         "jobs": {"started": beat.jobs_started, "failed": beat.jobs_failed, "storm": beat.jobs_storm},
         "pids": list(beat.pids),
         "idle": beat.idle,
@@ -248,6 +253,11 @@ def _body(beat: Beat) -> dict[str, Any]:
     if beat.failure is not None:
         body["failure"] = {"code": beat.failure.code, "message": beat.failure.message}
     return body
+
+
+def _errors_told(beat: Beat) -> dict[str, Any]:
+    told = {"total": beat.errors_total, "fatal": beat.errors_fatal, "by": dict(beat.errors_by)}
+    return told | ({"of_providers": beat.errors_of_providers} if beat.errors_of_providers else {})
 
 
 def _told(ended: Ended) -> dict[str, Any]:
@@ -319,7 +329,12 @@ def _errors(top: _Fields) -> dict[str, Any]:
     errors = top.object("errors")
     by = errors.object("by")
     kinds = {kind[:_TEXT_MAX]: by.count(kind) for kind in by.names()}
-    return {"errors_total": errors.count("total"), "errors_fatal": errors.count("fatal"), "errors_by": kinds}
+    return {
+        "errors_total": errors.count("total"),
+        "errors_fatal": errors.count("fatal"),
+        "errors_by": kinds,
+        "errors_of_providers": errors.count("of_providers"),
+    }
 
 
 def _jobs(top: _Fields) -> dict[str, Any]:

@@ -24,6 +24,9 @@ COLUMNS = (
     ("NOTE", "note"),
 )
 
+HELPERS = (("template", "template"), ("job server", "jobserver"))
+"""What works for all workers together."""
+
 
 def add(commands: Subparsers) -> None:
     parser = add_command(commands, "status", "The pool at a glance.", status)
@@ -46,6 +49,7 @@ def render(answer: dict[str, Any]) -> str:
         f"calls: {calls['active']} active, {calls['ended']} ended, {calls['recovered']} recovered, "
         f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
+    lines += [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if key in daemon]
     rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -56,13 +60,19 @@ def _cell(row: dict[str, Any], key: str) -> str:
     if key == "note":
         return _note(row)
     value = row[key]
-    if value is None:
-        return "-"
-    if key == "calls":
+    if value is not None and key == "calls":
         return str(len(value))
-    if key == "uptime":
+    if value is not None and key == "uptime":
         return _time(value)
-    return str(value)
+    return _or_dash(value)
+
+
+def _helper(each: dict[str, Any]) -> str:
+    return f"pid {each['pid']}, {_or_dash(each['memory_mb'])} MB, {_or_dash(each['cpu_percent'])} % CPU"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _note(row: dict[str, Any]) -> str:

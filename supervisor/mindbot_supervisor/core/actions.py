@@ -56,7 +56,8 @@ class GiveUp:
 class Recover:
     """Bring a new agent into the room of this call within `seconds`, then report `answered`.
 
-    The caller must never hear two agents: the old one is taken out of the room first. `moved`: it still lives.
+    The caller must never hear two agents: the old one is taken out of the room before the new one comes in. `moved`: it
+    still lives, and answers the caller until the new one is ready; then report `left_alone`.
     `replaces` is the job whose own attempt is to be given up for this one, the same caller's.
     """
 

@@ -22,7 +22,9 @@ class Case:
     ours: bool = False
     """We ended its agent ourselves."""
     moved: bool = False
-    """Its agent still lives: this is a migration."""
+    """Taken from an agent that lives: this is a migration."""
+    attended: bool = False
+    """That agent is still there for the caller: `since` does not count yet."""
     attempt: int = 0
     """How many agents the room was given, this attempt included."""
     due: float | None = None

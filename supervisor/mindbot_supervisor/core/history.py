@@ -31,7 +31,7 @@ class Observation:
     thread_silence: float | None
     """Since the last beat of its thread; None if it never sent one."""
     unregistered_for: float
-    siblings_registered: bool
+    """While LiveKit answered a sibling all the time: what it misses while LiveKit is away is not its fault."""
     rejected: int
     errors: int
     errors_by: Mapping[str, int]
@@ -42,6 +42,8 @@ class Observation:
     jobs_started: int
     jobs_storm: int
     leak: Leak | None
+    provider_errors: int = 0
+    """Of `errors`: those that are a provider's doing, and say nothing about the worker."""
 
     @property
     def lingering(self) -> bool:
@@ -64,11 +66,14 @@ class History:
     errors_seen: int = 0
     by_seen: dict[str, int] = field(default_factory=dict)
     errors: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
+    provider_errors_seen: int = 0
+    provider_errors: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
     trend: Trend = field(default_factory=Trend)
 
     def __post_init__(self) -> None:
         """One that was handed over by another daemon comes with plain lists."""
         self.errors = deque(self.errors, maxlen=ERRORS_KEPT)
+        self.provider_errors = deque(self.provider_errors, maxlen=ERRORS_KEPT)
 
     def hear(self, beat: Beat, now: float) -> bool:
         """Take a beat in. False if it is an old one that came late or twice: it changes nothing."""
@@ -98,6 +103,9 @@ class History:
         kinds = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
         self.errors.append((now, fresh, {kind: n for kind, n in kinds.items() if n > 0}))
         self.errors_seen, self.by_seen = beat.errors_total, dict(beat.errors_by)
+        if (theirs := beat.errors_of_providers - self.provider_errors_seen) > 0:
+            self.provider_errors.append((now, theirs))
+            self.provider_errors_seen = beat.errors_of_providers
 
     def reject(self) -> None:
         self.rejected += 1
@@ -134,13 +142,25 @@ class History:
             by.update(kinds)
         return sum(n for _, n, _ in self.errors), by
 
+    def provider_errors_within(self, window: float, now: float) -> int:
+        """How many of them were a provider's doing."""
+        while self.provider_errors and now - self.provider_errors[0][0] >= window:
+            self.provider_errors.popleft()
+        return sum(count for _, count in self.provider_errors)
+
     def _follow_memory(self, worker: Worker, now: float) -> None:
         """Its memory counts from WARM_UP after it was ready until it leaves service."""
         ready_for = now - worker.ready_at if worker.ready_at is not None and worker.serving else 0.0
         if self.sample is not None and ready_for >= WARM_UP:
             self.trend.see(self.sample.uss_mb, self.sample.pss_mb, now, worker.roll)
 
-    def observe(self, worker: Worker, policy: Policy, now: float, *, siblings_registered: bool) -> Observation:
+    def _unregistered_for(self, now: float, answered_since: float | None) -> float:
+        if self.unregistered_since is None or answered_since is None:
+            return 0.0
+        return now - max(self.unregistered_since, answered_since)
+
+    def observe(self, worker: Worker, policy: Policy, now: float, answered_since: float | None) -> Observation:
+        """`answered_since`: LiveKit has answered at least one worker of the pool from then on; None: it does not."""
         self._follow_memory(worker, now)
         total, by = self.errors_within(policy.limits.error_window, now)
         beat = self.beat
@@ -152,8 +172,7 @@ class History:
             beaten=self.loop_at is not None,
             silence=now - (self.loop_at if self.loop_at is not None else self.born),
             thread_silence=None if self.thread_at is None else now - self.thread_at,
-            unregistered_for=0.0 if self.unregistered_since is None else now - self.unregistered_since,
-            siblings_registered=siblings_registered,
+            unregistered_for=self._unregistered_for(now, answered_since),
             rejected=self.rejected,
             errors=total,
             errors_by=by,
@@ -163,6 +182,7 @@ class History:
             jobs_started=beat.jobs_started if beat else 0,
             jobs_storm=beat.jobs_storm if beat else 0,
             leak=self.trend.leak(policy.memory_soft_mb),
+            provider_errors=self.provider_errors_within(policy.limits.error_window, now),
         )
 
 

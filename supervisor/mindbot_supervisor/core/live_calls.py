@@ -19,18 +19,20 @@ def follow(state: State, before: tuple[Call, ...], beat: Beat, worker: Worker, n
         return
     for call in [] if state.stopping else killed(before, beat):
         state.make(recovery.lost(call, worker.ref, pid, now, reason=KILLED))
-    for change in started_and_ended(before, beat, worker.ref, pid, now, state.counts, recovery.left):
+    for change in started_and_ended(before, beat, worker.ref, pid, now, state.counts, recovery.elsewhere):
         state.changes.append(change)
         room, job = str(change.fields["room"]), str(change.fields["job"])
         if change.event == events.CALL_STARTED:
             recovery.started(room, job, worker.ref)
-        elif change.event == events.CALL_ENDED:
-            recovery.ended(room)
+        else:
+            recovery.over(room, job, well=change.event == events.CALL_ENDED)
 
 
 def worker_gone(state: State, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
     """Its calls are recovered where that is enabled, and counted by how it ended where not."""
     if state.recovery is not None:
+        for call in calls:
+            state.recovery.left_alone(call.job, now)
         calls = tuple(call for call in calls if not state.recovery.left(call.job))
         if verdict is not Death.ASKED and not state.stopping:
             for call in calls:
@@ -54,6 +56,12 @@ def move(state: State, worker: Worker, now: float) -> None:
         return
     calls = _unmoved(state, worker.ref)[: _seats_beside(state, worker.ref)]
     state.make(state.recovery.move(calls, worker.ref, worker.pid, now, why.value))
+
+
+def move_next(state: State, now: float) -> None:
+    """One call has been moved: it is the next one's turn."""
+    for worker in list(state.workers.values()):
+        move(state, worker, now)
 
 
 def end_moved(state: State, now: float) -> None:

@@ -52,11 +52,11 @@ def _all(seen: Observation, policy: Policy) -> Iterator[Margin]:
 def _soft(seen: Observation, policy: Policy) -> Iterator[Margin]:
     limits, soft = policy.limits, Urgency.DRAIN
     yield Margin(Reason.BROKEN, soft, seen.rejected, limits.beats_rejected_max, "unreadable heartbeats in a row")
-    yield Margin(Reason.ERRORS, soft, seen.errors, limits.max_errors, f"errors in {limits.error_window:g} s")
+    own = seen.errors - seen.provider_errors
+    yield Margin(Reason.ERRORS, soft, own, limits.max_errors, f"errors of its own in {limits.error_window:g} s")
     yield Margin(Reason.STORM, soft, seen.jobs_storm, STORM_MAX, "job processes that failed to start")
-    if seen.siblings_registered:
-        unregistered = seen.unregistered_for
-        yield Margin(Reason.UNREGISTERED, soft, unregistered, limits.register_timeout, "seconds unregistered")
+    unregistered = seen.unregistered_for
+    yield Margin(Reason.UNREGISTERED, soft, unregistered, limits.register_timeout, "seconds unregistered")
     if seen.calls:
         idle = max(call.idle for call in seen.calls)
         yield Margin(Reason.INACTIVE, soft, idle, limits.inactivity, "seconds of silence in a call")

@@ -14,13 +14,14 @@ from mindbot_worker.wire import Beat, Failure
 
 from . import death, events, leftovers, live_calls, requests, seats, verdicts
 from .actions import Action, GiveUp, Kill
+from .answers import Alone, Answer, Recovered, Terms
 from .boot import CONFIG_ERROR
 from .cases import Open
 from .happenings import Began, Said
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
 from .policy import Policy
 from .pressure import Host
-from .recovery import Answer, Recovery, Terms
+from .recovery import Recovery
 from .state import State
 
 LATE_TICK = 2.0
@@ -136,7 +137,15 @@ class Pool(State):
         if self.recovery is not None:
             self.make(self.recovery.answered(job, answer, now))
             live_calls.end_moved(self, now)
+            if isinstance(answer, Recovered | Alone):  # one that failed is tried again at the next tick
+                live_calls.move_next(self, now)
         return self._effects(now)
+
+    def left_alone(self, job: str, now: float) -> Effects:
+        """The agent of a call that is moved is out of the room: its successor may go in."""
+        if self.recovery is not None:
+            self.recovery.left_alone(job, now)
+        return Effects()
 
     def tick(self, now: float) -> Effects:
         """Time has passed: check every rule and every deadline."""

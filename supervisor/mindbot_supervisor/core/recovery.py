@@ -7,12 +7,13 @@ so that a room which kills one agent after the other is left alone in the end.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mindbot_worker.wire import CALL_ENDING, Call
 
-from . import events
+from . import deaths, events
 from .actions import Action, Forget, Recover
+from .answers import Alone, Answer, Failed, Recovered, Terms
 from .calls import CallCounts, name
 from .cases import Case, Open
 from .model import Change, Ref
@@ -24,45 +25,10 @@ PATIENCE = 60.0
 of one needs them, as its replacement has to start first."""
 OVERDUE = 5.0
 """Seconds beyond its deadline after which an attempt that nobody answered for has failed."""
-FORGIVEN = 600.0
-"""Seconds after which a death no longer speaks against its room (as `restart.park_window` for slots)."""
 REMEMBERED = 4096
 """Calls that were taken away from their worker and are not gone from its beats yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """`recovery.attempts`: agents that one room is given. `recovery.deadline`: seconds for each to be there."""
-
-    attempts: int
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """A new agent is in the room."""
-
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """No caller is in the room: there is nobody to recover the call for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """No agent came. `blind`: LiveKit did not answer, so one may be there. `nobody`: no worker was free to send one.
-    `untouched`: the old agent, which lives, still has the call. `final`: trying again is of no use."""
-
-    why: str
-    blind: bool = False
-    nobody: bool = False
-    untouched: bool = False
-    final: bool = False
-
-
-Answer = Recovered | Alone | Failed
 Moves = list[Action | Change]
 
 
@@ -81,25 +47,37 @@ class Recovery:
 
     def lost(self, call: Call, ref: Ref, pid: int | None, now: float, *, reason: str, ours: bool = False) -> Moves:
         """A call's agent is dead."""
-        if call.job in self.cases or self.left(call.job):
+        if self.left(call.job):
+            self.left_alone(call.job, now)
             return []
         if call.state == CALL_ENDING:
             return self._over(call, ref, pid, now)
         died = self._supersede(call.job)
-        deaths = self._note_death(call.room, now)
-        attempts = max(deaths - 1, died.attempt if died else 0)
+        if died is not None and died.attended:
+            return self._keep_waiting(died, now)
+        died_here = deaths.note(self.open.deaths, call.room, now)
+        attempts = max(died_here - 1, died.attempt if died else 0)
         case = Case(call, ref, pid, died.since if died else now, reason, ours, attempt=attempts)
         if case.attempt >= self.terms.attempts:
-            return self._give_up(case, now, events.CALL_QUARANTINED, f"{deaths} agents died in this room")
+            return self._give_up(case, now, events.CALL_QUARANTINED, f"{died_here} agents died in this room")
         return self._try(case, now, replaces=died.call.job if died else "")
 
     def move(self, calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str) -> Moves:
-        """Take live calls from their worker and give each a new agent: no time with two of them answering."""
+        """Give live calls a new agent each, as many as there is room for side by side. The old one has the call until
+        the new one waits before the room: then it has to leave, and at no time do two of them answer.
+        """
         moves: Moves = []
-        for call in calls:
-            if call.job not in self.cases and call.state != CALL_ENDING:
-                moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True), now)
+        room = self.terms.at_once - sum(case.moved for case in self.cases.values())
+        wanted = [call for call in calls if call.job not in self.cases and call.state != CALL_ENDING]
+        for call in wanted[: max(room, 0)]:
+            moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True, attended=True), now)
         return moves
+
+    def left_alone(self, job: str, now: float) -> None:
+        """The agent of a call that is moved has left the room, or died: from here on its caller waits."""
+        case = self.cases.get(job)
+        if case is not None and case.attended:
+            self.cases[job] = replace(case, attended=False, since=now)
 
     def started(self, room: str, job: str, ref: Ref) -> None:
         """A call appeared in a worker's beats."""
@@ -108,9 +86,14 @@ class Recovery:
                 self.cases[key] = replace(case, successor=job, successor_ref=ref)
                 return
 
-    def ended(self, room: str) -> None:
-        """A call ended as it should: nothing speaks against its room."""
-        self.open.deaths.pop(room, None)
+    def over(self, room: str, job: str, *, well: bool) -> None:
+        """A call is over with the agent that had it, and needs no other. If it ended `well`, as it should, nothing
+        speaks against its room.
+        """
+        if well:
+            self.open.deaths.pop(room, None)
+        if job in self.cases:
+            self._close(self._without_successor(self.cases[job]))
 
     def answered(self, job: str, answer: Answer, now: float) -> Moves:
         """What came of the attempt for this call."""
@@ -120,10 +103,9 @@ class Recovery:
         match answer:
             case Alone():
                 return self._over(case.call, case.ref, case.pid, now)
-            case Failed(untouched=True, why=why):
-                del self.cases[job]
-                return [_change(events.CALL_RECOVERING, case, now, "warning", reason=case.reason, detail=why)]
-            case Failed(blind=True) if case.successor:
+            case Failed(untouched=True, why=why) if case.attended:
+                return self._leave(case, why, now)
+            case Failed(blind=True, untouched=False) if case.successor:
                 return self._succeed(case, "", now)
             case Failed() if answer.nobody and not answer.final and now - case.since < PATIENCE:
                 return self._fail(replace(case, attempt=case.attempt - 1), answer.why, now)
@@ -139,8 +121,9 @@ class Recovery:
             if case.due is not None and now >= case.due:
                 moves += self._try(case, now)
             elif case.due is None and now >= case.expires:
-                moves += self._fail(case, "the attempt did not end", now)
-        self._forgive(now)
+                fail = self._leave if case.attended else self._fail
+                moves += fail(case, "the attempt did not end", now)
+        deaths.forgive(self.open.deaths, now)
         return moves
 
     def resume(self, of_another: Open, counts: CallCounts, now: float) -> Moves:
@@ -149,13 +132,14 @@ class Recovery:
         moves: Moves = []
         for case in [case for case in self.cases.values() if case.due is None]:
             left = case.expires - OVERDUE - now
-            if case.successor:
+            if case.successor and not case.attended:
                 moves += self._succeed(case, "", now)
             elif left > 0:
-                again = replace(case, attempt=case.attempt - 1)
+                again = self._without_successor(replace(case, attempt=case.attempt - 1))
                 moves += self._try(again, now, seconds=left, detail="begun anew by the upgraded supervisor")
             else:
-                moves += self._fail(case, "the upgrade took what was left of its time", now)
+                fail = self._leave if case.attended else self._fail
+                moves += fail(case, "the upgrade took what was left of its time", now)
         return moves
 
     def stop(self, now: float) -> Moves:
@@ -168,8 +152,12 @@ class Recovery:
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
     def left(self, job: str) -> bool:
-        """Whether this call is no longer its first worker's, so that its end there says nothing."""
+        """Whether this call is on its way to another agent, or has gone there."""
         return job in self.cases or job in self.open.gone
+
+    def elsewhere(self, job: str) -> bool:
+        """Whether this call is no longer its first worker's, so that its end there says nothing."""
+        return self.left(job) and not (job in self.cases and self.cases[job].attended)
 
     def passed_on(self, job: str) -> bool:
         """Whether a new agent has this call: what is left of the old one is leaving."""
@@ -206,6 +194,24 @@ class Recovery:
         self.cases[case.call.job] = replace(case, due=now + PAUSE)
         return [_change(events.CALL_RECOVERING, case, now, "warning", detail=why, next_in=PAUSE)]
 
+    def _leave(self, case: Case, why: str, now: float) -> Moves:
+        """The call stays with its old agent."""
+        self._without_successor(case)
+        del self.cases[case.call.job]
+        return [_change(events.CALL_RECOVERING, case, now, "warning", reason=case.reason, detail=why)]
+
+    def _keep_waiting(self, case: Case, now: float) -> Moves:
+        """The new agent died before its turn came: the old one goes on, and the attempt looks for another one."""
+        self.cases[case.call.job] = self._without_successor(case)
+        why = "the agent that was to take the call over died"
+        return [_change(events.CALL_RECOVERING, case, now, "warning", reason=case.reason, detail=why)]
+
+    def _without_successor(self, case: Case) -> Case:
+        """What becomes of a job that never had the call says nothing about it."""
+        if case.successor:
+            self._pass_over(case.successor)
+        return replace(case, successor="", successor_ref=None)
+
     def _succeed(self, case: Case, identity: str, now: float) -> Moves:
         self._close(case)
         event = events.CALL_MIGRATED if case.moved else events.CALL_RECOVERED
@@ -239,31 +245,21 @@ class Recovery:
 
     def _close(self, case: Case) -> None:
         self.cases.pop(case.call.job, None)
-        self.open.gone[case.call.job] = None
+        self._pass_over(case.call.job)
+
+    def _pass_over(self, job: str) -> None:
+        self.open.gone[job] = None
         while len(self.open.gone) > REMEMBERED:
             del self.open.gone[next(iter(self.open.gone))]
 
     def _supersede(self, job: str) -> Case | None:
-        """The case whose new agent this dead one was; it goes on as the dead one's own."""
+        """The case whose new agent this dead one was; it goes on as the dead one's own, if nobody else has the call."""
         for case in self.cases.values():
             if case.successor == job:
-                self._close(case)
+                if not case.attended:
+                    self._close(case)
                 return case
         return None
-
-    def _note_death(self, room: str, now: float) -> int:
-        """How often agents died in this room lately; those that died in the same moment died of the same cause."""
-        deaths = self.open.deaths.get(room, ())
-        if now not in deaths:
-            deaths = self.open.deaths[room] = (*deaths, now)
-        return len(deaths)
-
-    def _forgive(self, now: float) -> None:
-        for room, deaths in list(self.open.deaths.items()):
-            if now - deaths[-1] >= FORGIVEN:
-                del self.open.deaths[room]
-            elif now - deaths[0] >= FORGIVEN:
-                self.open.deaths[room] = tuple(at for at in deaths if now - at < FORGIVEN)
 
 
 def _change(event: str, case: Case, now: float, level: str, **fields: object) -> Change:

@@ -37,6 +37,8 @@ class State:
         self.stopping = False
         self.last_tick = now
         self.last_start = -START_STAGGER
+        self.answered_since: float | None = None
+        """Since when LiveKit has known at least one worker all the time."""
         self.warned: set[tuple[Ref, Reason]] = set()
         self.hurried: set[Ref] = set()
         """Whose calls are moved as soon as they have a replacement."""
@@ -72,12 +74,12 @@ class State:
 
     def observe(self, now: float) -> dict[Ref, Observation]:
         """What the rules look at, for every worker."""
-        registered = {ref for ref, history in self.histories.items() if history.beat and history.beat.registered}
-        seen = {}
-        for ref, worker in self.workers.items():
-            siblings = bool(registered - {ref}) if len(registered) < 3 else True
-            seen[ref] = self.histories[ref].observe(worker, self.policy, now, siblings_registered=siblings)
-        return seen
+        answered = any(history.beat and history.beat.registered for history in self.histories.values())
+        self.answered_since = (now if self.answered_since is None else self.answered_since) if answered else None
+        return {
+            ref: self.histories[ref].observe(worker, self.policy, now, self.answered_since)
+            for ref, worker in self.workers.items()
+        }
 
     # -- what changes it -----------------------------------------------------------------------------------------------
 

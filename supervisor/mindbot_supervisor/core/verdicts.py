@@ -58,6 +58,8 @@ def _act_on(state: State, ref: Ref, verdict: Verdict, now: float) -> None:
             seats.fail(state, worker, now, verdict.reason)
         return
     _warn_once(state, worker, verdict, now)
+    if verdict.urgency is Urgency.WARN:
+        return
     if not worker.seated or state.stopping or not state.brake.blames(ref, verdict.reason, now):
         return
     if admit(state.workers.values(), state.policy):

@@ -16,16 +16,21 @@ from mindbot_supervisor.errors import Refused
 from .view import Json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
 Command = Callable[[Mapping[str, object]], Awaitable[Json]]
 """Takes the request's fields, returns the answer's; raises SupervisorError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the daemon answers: `status` as JSON, `unready` with the reason, or None when a worker is ready."""
+    """What the daemon answers: `status` as JSON, `unready` with the reason, or None when a worker is ready, and
+    `metrics` as Prometheus reads them.
+    """
 
     status: Callable[[], Json]
     unready: Callable[[], str | None]
+    metrics: Callable[[], str]
 
 
 def http_app(pages: Pages) -> web.Application:
@@ -41,8 +46,12 @@ def http_app(pages: Pages) -> web.Application:
     async def status(_: web.Request) -> web.Response:
         return web.json_response(pages.status())
 
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=pages.metrics().encode(), headers={"Content-Type": METRICS_TYPE})
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/status", status)])
+    for path, page in (("/healthz", healthz), ("/readyz", readyz), ("/status", status), ("/metrics", metrics)):
+        app.router.add_get(path, page)
     return app
 
 

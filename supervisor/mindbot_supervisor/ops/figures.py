@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mindbot_supervisor.core.model import Sample
@@ -26,4 +27,19 @@ def of_sample(sample: Sample | None) -> Json:
         "rss_mb": round(sample.rss_mb, 1) if sample else None,
         "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
         "processes": sample.processes if sample else None,
+    }
+
+
+def of_launcher(described: Mapping[str, object], samples: Mapping[int, Sample]) -> Json:
+    """The launcher as it describes itself, and what each process takes that it names."""
+    return {
+        name: {**each, **_of_helper(samples.get(each["pid"]))} if isinstance(each, dict) else each
+        for name, each in described.items()
+    }
+
+
+def _of_helper(sample: Sample | None) -> Json:
+    return {
+        "memory_mb": round(sample.pss_mb, 1) if sample else None,
+        "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
     }

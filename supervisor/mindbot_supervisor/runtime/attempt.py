@@ -1,24 +1,30 @@
-"""One attempt to bring a new agent into a room: the recipe, and what was seen on the way."""
+"""One attempt to bring a new agent into a room: the recipe, and what was seen on the way.
+
+For a call whose agent is dead: take it out of the room, dispatch the new one, wait until that one is there. For a call
+that is moved the old agent goes on answering until a worker has the new one ready, which waits outside of the room.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.recovery import Alone, Answer, Failed, Recovered
+from mindbot_supervisor.core.answers import Alone, Answer, Failed, Recovered
 from mindbot_worker import wire
 
+from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi, NotFound
 from .livekit_records import AGENT, Dispatch, Participant
 
-POLL = 0.04
-"""Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late."""
+POLL, POLL_EARLY = 0.04, 0.15
+"""Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late. The
+second is for as long as no worker of ours has taken the job, when only one of another host could send the agent."""
+NOTICE = 0.02
+"""Seconds in which we notice that a worker of ours has."""
 OFFER = 2.0
 """Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again.
 What became of it is listed up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked as
@@ -33,6 +39,16 @@ class Finished(Exception):
         self.answer = answer
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is known here, and who wants to know: `started_here`, whether one of our own workers has started the new
+    job; `left_alone` is told that the old agent of a moved call is out of the room.
+    """
+
+    started_here: Callable[[], bool] = lambda: False
+    left_alone: Callable[[], None] = lambda: None
+
+
 @dataclass(slots=True)
 class Attempt:
     """`run` may be called again after an ApiError: what was done is not done twice."""
@@ -42,10 +58,9 @@ class Attempt:
     model: Dispatch
     """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
     taken: set[str]
-    journals: Path
+    journals: Journals
     until: float
-    started_here: Callable[[], bool]
-    """Whether one of our own workers has started the new job."""
+    watch: Watch
     problem: str = ""
     """Why LiveKit could not be asked, last time it could not."""
     taken_up: bool = False
@@ -56,7 +71,12 @@ class Attempt:
     _perhaps: bool = False
     """A dispatch was asked for and the answer did not come."""
     _offered: float = 0.0
+    _journal: str = ""
+    """What the old agent's is called."""
     _stale: list[str] = field(default_factory=list)
+    """Dispatches of earlier attempts."""
+    _theirs: list[str] = field(default_factory=list)
+    """Those of the old agent."""
 
     async def run(self) -> None:
         """Ends by raising Finished, or an ApiError; it returns only at its deadline."""
@@ -65,10 +85,17 @@ class Attempt:
         while time.monotonic() < self.until:
             await self._look(await self.api.participants(self._room))
             self.problem = ""
-            self.taken_up = self.taken_up or self.started_here()
+            self.taken_up = self.taken_up or self.watch.started_here()
+            if self.taken_up and self.untouched:
+                await self._swap()
             if not self.taken_up and time.monotonic() - self._offered > OFFER:
                 await self._offer_again()
-            await asyncio.sleep(POLL)
+            await self._pause()
+
+    async def call_off(self) -> None:
+        """The new agent, should it be on its way, is not wanted any more."""
+        if self._own:
+            await self._delete(self._own)
 
     @property
     def untouched(self) -> bool:
@@ -84,7 +111,7 @@ class Attempt:
         return self.action.call.job
 
     async def _begin(self) -> None:
-        """See who is there and what was dispatched, take the old agent out, dispatch the new one."""
+        """See who is there and what was dispatched, take a dead agent out, dispatch the new one."""
         first = self.action.attempt == 1 and not self.action.moved
         listing = asyncio.ensure_future(self.api.dispatches(self._room))
         try:
@@ -102,9 +129,12 @@ class Attempt:
         if earlier and self._perhaps:
             self._own, self._offered = earlier[-1].id, time.monotonic()
             return
-        self._adopt(people, earlier)
+        await self._adopt(people, earlier)
+        if self.untouched and all(each.identity != self.action.call.identity for each in people):
+            self._left()
         self._learn(dispatches, earlier)
-        await self._remove()
+        if not self.untouched:
+            await self._remove()
         await self._dispatch()
 
     async def _remove(self) -> None:
@@ -116,11 +146,24 @@ class Attempt:
                 await self.api.remove(self._room, self.action.call.identity)
         self._removed = True
 
-    def _adopt(self, people: list[Participant], earlier: list[Dispatch]) -> None:
+    async def _swap(self) -> None:
+        """The new agent stands ready: the old one out of the room, the new one in."""
+        self.journals.keep(self._journal, self._job)
+        await self._remove()
+        self._left()
+        self.journals.pass_on(self._journal, self._job)
+        await self._delete(*self._theirs)
+
+    def _left(self) -> None:
+        self._removed = True
+        self.watch.left_alone()
+
+    async def _adopt(self, people: list[Participant], earlier: list[Dispatch]) -> None:
         """An agent of an earlier attempt came after all."""
         late = {job.identity for each in earlier for job in each.jobs}
         for each in people:
             if each.identity in late and each.is_active_agent:
+                await self._remove()
                 raise Finished(Recovered(each.identity))
 
     def _learn(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> None:
@@ -132,27 +175,27 @@ class Attempt:
         name = self.model.attributes.get(wire.JOURNAL, "")
         if not wire.is_journal_name(name):
             name = wire.journal_name(self._room, self._job)
-        if self.action.moved:
-            name = self._hand_over(name)
-        self.model = replace(self.model, attributes={**self.model.attributes, wire.JOURNAL: name})
-        self._stale = [each.id for each in [*earlier, *ours]]
+        self._journal = name
+        if self.untouched:
+            name = self.journals.next_name(name, self._job)
+        attributes = {key: value for key, value in self.model.attributes.items() if key != wire.AFTER}
+        self.model = replace(self.model, attributes={**attributes, wire.JOURNAL: name})
+        self._stale, self._theirs = [each.id for each in earlier], [each.id for each in ours]
 
     def _sent(self, dispatch: Dispatch) -> bool:
         """Whether the old agent came of this dispatch."""
         return dispatch.id == self.action.call.dispatch or any(job.id == self._job for job in dispatch.jobs)
 
-    def _hand_over(self, name: str) -> str:
-        """A second name for the journal: the old agent, which still lives, removes its own when it ends."""
-        second = wire.journal_name(name, self._job)
-        with contextlib.suppress(OSError):
-            os.link(self.journals / name, self.journals / second, follow_symlinks=False)
-        return second
-
     async def _dispatch(self) -> None:
+        """What is deleted takes its job along: the one of an agent that is still needed comes to that later."""
         self._perhaps = True
         stale, self._stale = self._stale, []
-        creating = self.api.create(self._room, self.model, {wire.RECOVERS: self._job})
-        made, _ = await asyncio.gather(creating, self._delete(*stale))
+        attributes = {wire.RECOVERS: self._job}
+        if self.untouched:
+            attributes[wire.AFTER] = self.action.call.identity
+        else:
+            stale += self._theirs
+        made, _ = await asyncio.gather(self.api.create(self._room, self.model, attributes), self._delete(*stale))
         self._own, self._offered, self._perhaps = made.id, time.monotonic(), False
 
     async def _delete(self, *dispatches: str) -> None:
@@ -165,12 +208,21 @@ class Attempt:
         for each in people:
             if each.kind == AGENT and each.sid not in (self._strangers or ()) and each.sid not in self.taken:
                 self.taken_up = True
-                if each.is_active_agent:
+                if each.is_active_agent and not self.untouched:
                     self.taken.add(each.sid)
                     raise Finished(Recovered(each.identity))
         if not any(each.is_caller for each in people):
             await self._delete(self._own)
             raise Finished(Alone())
+
+    async def _pause(self) -> None:
+        """Until the next look; that a worker here takes the job is noticed at once."""
+        if self.taken_up:
+            await asyncio.sleep(POLL)
+            return
+        until = time.monotonic() + POLL_EARLY
+        while time.monotonic() < until and not self.watch.started_here():  # noqa: ASYNC110 - it is a fact of the core
+            await asyncio.sleep(NOTICE)
 
     async def _offer_again(self) -> None:
         """Ask the server whether a worker took the job; if none did, offer it once more."""

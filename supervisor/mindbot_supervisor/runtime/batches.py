@@ -6,12 +6,14 @@ import asyncio
 import select
 from collections.abc import Callable
 
+FEW = 32
+"""So many pipes, or fewer, are read at once: a rest, with its timer, would cost more than it saves."""
 REST = 0.05
 """Seconds between two batches that follow each other closely; after a longer silence a pipe is read at once."""
 
 
 class Batches:
-    """Calls each pipe's reader when there is something to read, for all pipes together at most every REST seconds."""
+    """Calls each pipe's reader when there is something to read: many pipes together, at most every REST seconds."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,7 +40,7 @@ class Batches:
 
     def _ready(self) -> None:
         now = self._loop.time()
-        if now - self._last < REST:
+        if now - self._last < REST and len(self._readers) > FEW:
             self._loop.remove_reader(self._epoll.fileno())
             self._timer = self._loop.call_later(REST, self._go_on)
         self._last = now

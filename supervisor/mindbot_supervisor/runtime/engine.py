@@ -25,13 +25,14 @@ from mindbot_supervisor.core.actions import (
     Terminate,
     Withdraw,
 )
+from mindbot_supervisor.core.answers import Answer, Failed
 from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
-from mindbot_supervisor.core.recovery import Answer, Failed
 from mindbot_worker import wire
 
 from . import oom_jobs, proctable, stacks, sweep
 from .adopted import Adopted
+from .attempt import Watch
 from .batches import Batches
 from .cgroups import Cgroups
 from .child import Child
@@ -216,9 +217,15 @@ class Engine:
     async def _recover(self, action: Recover) -> None:
         answer: Answer = Failed("there is no LiveKit to ask", final=True)
         if self.rescuer is not None:
-            answer = await self.rescuer.recover(action, lambda: self.pool.has_successor(action.call.job))
+            answer = await self.rescuer.recover(action, self._watch_of(action.call.job))
         self._recoveries.pop(action.call.job, None)
         self.carry_out(self.pool.answered(action.call.job, answer, time.monotonic()))
+
+    def _watch_of(self, job: str) -> Watch:
+        return Watch(
+            started_here=lambda: self.pool.has_successor(job),
+            left_alone=lambda: self.carry_out(self.pool.left_alone(job, time.monotonic())),
+        )
 
     def _signal(self, ref: Ref, number: int) -> None:
         running = self._running.get(ref)

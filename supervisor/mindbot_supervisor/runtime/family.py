@@ -27,14 +27,15 @@ class Family:
     told: dict[Ref, tuple[int, ...]] = field(default_factory=dict)
     """Pids that a worker named in its last beat."""
     _seen: dict[tuple[int, int], Ref] = field(default_factory=dict)
-    _strangers: set[tuple[int, int]] = field(default_factory=set)
+    _strangers: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Not ours by the name that each has: a beat may tell of a job process before that has taken its worker's name."""
     undecided: bool = False
     """Whether the last look met a process in the middle of its exec: its environment was empty for that moment."""
 
     def sort(self, table: Mapping[int, Proc]) -> dict[Ref, list[Proc]]:
         """The living processes of every worker, roots included."""
         self._seen = {key: ref for key, ref in self._seen.items() if _present(key, table)}
-        self._strangers = {key for key in self._strangers if _present(key, table)}
+        self._strangers = {key: name for key, name in self._strangers.items() if _present(key, table)}
         self.undecided = False
         named = {pid: ref for ref, pids in list(self.told.items()) for pid in pids}
         owners: dict[int, Ref | None] = {os.getpid(): None}
@@ -81,7 +82,7 @@ class Family:
 
         A beat alone is not believed: a worker that names a stranger's pid must not get it killed.
         """
-        if proc.key in self._strangers:
+        if self._strangers.get(proc.key) == proc.name:
             return None
         told = proctable.told(proc)
         if told is None:
@@ -90,7 +91,7 @@ class Family:
         directory, name = told
         ref = next((ref for ref in self.roots.values() if str(ref) == name), None)
         if ref is None or directory != self.runtime_dir:
-            self._strangers.add(proc.key)
+            self._strangers[proc.key] = proc.name
             return None
         return ref
 

@@ -40,6 +40,11 @@ class Jobservers:
         if template in self._by_template:
             self._by_template[template].users.add(ref)
 
+    def of(self, template: int) -> int | None:
+        """Its pid."""
+        found = self._by_template.get(template)
+        return found.pid if found is not None else None
+
     def left(self, ref: Ref) -> None:
         """This worker is gone."""
         for each in self._by_template.values():

@@ -88,11 +88,20 @@ class Launcher:
         image, why = self._images.in_use or self._images.coming, self._images.why_none
         if not self.launch.agent or image is None:
             return {"launcher": "exec", **({"launcher_detail": why} if why else {})}
-        return {"launcher": "template", "template": {"pid": image.template.pid, "ready": image.ready}}
+        template, jobserver = image.template.pid, self.jobservers.of(image.template.pid)
+        return {
+            "launcher": "template",
+            "template": {"pid": template, "ready": image.ready},
+            **({"jobserver": {"pid": jobserver}} if jobserver else {}),
+        }
 
     def pids(self) -> set[int]:
         """Children that are no workers."""
         return self._images.pids()
+
+    def helpers(self) -> frozenset[int]:
+        """Processes that work for all workers together: templates and their job servers."""
+        return frozenset({*self.pids(), *(pid for pid, _, _ in self.jobservers.known())})
 
     async def close(self) -> None:
         """End all templates; their workers are gone by now."""

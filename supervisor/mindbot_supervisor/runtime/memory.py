@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from .procfile import number_after
 from .proctable import Proc
@@ -11,19 +13,46 @@ from .proctable import Proc
 MB = 1024 * 1024
 KB = 1024
 ROLLUP_BYTES = 4096
+STILL, AGAIN = 256 * KB, 60.0
+"""Bytes of RSS, and seconds, within which a reading stands. To read 200 MiB takes 5 ms."""
+SUMMARY = Path("/proc/self/smaps_rollup")
+"""Not there in old kernels."""
 
 
-def footprint(tree: Iterable[Proc]) -> tuple[float, float, float]:
-    """PSS, USS and RSS of a tree in MiB.
+class _Reading(NamedTuple):
+    """In bytes."""
+
+    pss: int
+    uss: int
+    rss: int
+    at: float
+
+
+class Footprints:
+    """PSS, USS and RSS of trees in MiB; a process whose RSS stands still is read again only after a while.
 
     PSS divides shared pages among those who share them. A process that may not be read in full counts with what can
     be read: its USS, else its RSS.
     """
-    pss = uss = rss = 0
-    for proc in tree:
-        one_pss, one_uss = _one(proc)
-        pss, uss, rss = pss + one_pss, uss + one_uss, rss + proc.rss_bytes
-    return pss / MB, uss / MB, rss / MB
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], _Reading] = {}
+
+    def of(self, tree: Iterable[Proc], now: float) -> tuple[float, float, float]:
+        readings = [self._of(proc, now) for proc in tree]
+        pss, uss, rss = (sum(each[at] for each in readings) / MB for at in range(3))
+        return pss, uss, rss
+
+    def keep(self, table: Mapping[int, Proc]) -> None:
+        """Forget all others."""
+        if len(self._known) > len(table):
+            self._known = {key: reading for key, reading in self._known.items() if key[0] in table}
+
+    def _of(self, proc: Proc, now: float) -> _Reading:
+        known = self._known.get(proc.key)
+        if known is None or now - known.at >= AGAIN or abs(proc.rss_bytes - known.rss) >= STILL:
+            known = self._known[proc.key] = _Reading(*_one(proc), proc.rss_bytes, now)
+        return known
 
 
 def _one(proc: Proc) -> tuple[int, int]:
@@ -36,8 +65,9 @@ def _one(proc: Proc) -> tuple[int, int]:
             os.close(fd)
     except ProcessLookupError:
         return 0, 0
-    except OSError:
-        return _by_psutil(proc)
+    except OSError as exc:
+        gone = isinstance(exc, FileNotFoundError) and SUMMARY.exists()
+        return (0, 0) if gone else _by_psutil(proc)
     pss, clean, dirty = (number_after(text, label) or 0 for label in (b"Pss:", b"Private_Clean:", b"Private_Dirty:"))
     return pss * KB, (clean + dirty) * KB
 

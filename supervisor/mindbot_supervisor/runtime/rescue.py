@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.recovery import Answer, Failed, Recovered
+from mindbot_supervisor.core.answers import Answer, Failed, Recovered
 from mindbot_worker import wire
 
-from .attempt import Attempt, Finished
+from .attempt import Attempt, Finished, Watch
+from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi
 from .livekit_records import Dispatch
 
 PAUSE, PAUSE_MAX = 0.1, 0.8
 """Seconds before LiveKit is asked again after it failed to answer; doubled each time."""
-JOURNAL_KEPT = 86_400.0
-"""Seconds after which a journal that nobody writes to any more is removed (its daemon was killed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Rescuer:
     """`recover` is one attempt for one call; what the next one has to know of it is kept here."""
 
     def __init__(self, api: LiveKitApi, journals: Path, agent_name: str) -> None:
-        self._api, self._journals, self._agent_name = api, journals, agent_name
+        self._api, self._journals, self._agent_name = api, Journals(journals), agent_name
         self._models: dict[str, Dispatch] = {}
         """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
         self._attempts: dict[str, Attempt] = {}
@@ -51,21 +48,21 @@ class Rescuer:
         return hash(self._key())
 
     def _key(self) -> tuple[object, ...]:
-        return self._api.key, self._journals, self._agent_name
+        return self._api.key, self._journals.folder, self._agent_name
 
     def start(self) -> None:
         self._api.start()
-        self._sweep(time.time())
+        self._journals.sweep(time.time())
 
     async def close(self) -> None:
         await self._api.close()
 
-    async def recover(self, action: Recover, started_here: Callable[[], bool] = lambda: False) -> Answer:
-        """One attempt, in `action.seconds` at most. `started_here` tells whether a worker of ours has the new job."""
+    async def recover(self, action: Recover, watch: Watch = Watch()) -> Answer:  # noqa: B008 - frozen
+        """One attempt, in `action.seconds` at most."""
         job = action.call.job
         model = self._models.get(job) or Dispatch("", self._agent_name)
         until = time.monotonic() + action.seconds
-        attempt = Attempt(self._api, action, model, self._taken, self._journals, until, started_here)
+        attempt = Attempt(self._api, action, model, self._taken, self._journals, until, watch)
         answer: Answer | None = None
         self._attempts[job] = attempt
         try:
@@ -76,6 +73,8 @@ class Rescuer:
             blind = bool(attempt.problem)
             nobody = not blind and not attempt.taken_up
             answer = Failed(why, blind=blind, nobody=nobody, untouched=attempt.untouched)
+            if attempt.untouched:
+                await attempt.call_off()
         finally:
             del self._attempts[job]
             if answer is None or isinstance(answer, Recovered):
@@ -97,16 +96,7 @@ class Rescuer:
         """Remove the journal of a call that nobody will continue."""
         model = self._models.pop(job, None)
         for name in {wire.journal_name(room, job), model.attributes.get(wire.JOURNAL, "") if model else ""}:
-            if wire.is_journal_name(name):
-                with contextlib.suppress(OSError):
-                    (self._journals / name).unlink(missing_ok=True)
-
-    def _sweep(self, wall: float) -> None:
-        """Remove the journals that an earlier daemon left behind."""
-        with contextlib.suppress(OSError):
-            for path in self._journals.iterdir():
-                if wall - path.lstat().st_mtime > JOURNAL_KEPT and wire.is_journal_name(path.name):
-                    path.unlink(missing_ok=True)
+            self._journals.remove(name)
 
 
 async def _insist(attempt: Attempt) -> Answer:

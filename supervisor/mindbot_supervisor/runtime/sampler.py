@@ -21,7 +21,7 @@ from .oom import Reading
 from .proctable import TICKS, Proc
 from .scan import Scan
 
-FULL_EVERY, QUIET_EVERY = 10.0, 30.0
+FULL_EVERY, QUIET_EVERY = 10.0, memory.AGAIN
 """Seconds between two full readings of a tree that is far from its limit, and of one whose RSS stands still."""
 MOVED = 1.0
 """MiB of RSS, up or down, since the last full reading."""
@@ -38,6 +38,8 @@ class Look:
     kills: Mapping[Ref, Reading]
     """Each worker's counters of OOM kills."""
     host: Host
+    helpers: Mapping[int, Sample]
+    """By pid."""
 
 
 @dataclass(slots=True)
@@ -66,8 +68,11 @@ class Sampler:
     soft_mb: float
     deliver: Callable[[Look], None]
     cgroups: Cgroups = field(default_factory=Cgroups)
+    helpers: frozenset[int] = frozenset()
+    """Pids of processes that work for all workers together."""
     _scan: Scan = field(default_factory=Scan)
-    _known: dict[Ref, _Known] = field(default_factory=dict)
+    _footprints: memory.Footprints = field(default_factory=memory.Footprints)
+    _known: dict[Ref | int, _Known] = field(default_factory=dict)
     _readings: dict[Ref, oom.Reading] = field(default_factory=dict)
     _host: Host = field(default_factory=Host)
     _host_at: float = float("-inf")
@@ -99,18 +104,20 @@ class Sampler:
         with self.lock:
             trees = self.family.sort(table)
         samples = {ref: self._sample(ref, tree, now) for ref, tree in trees.items()}
-        self._known = {ref: known for ref, known in self._known.items() if ref in trees}
+        helpers = {pid: self._sample(pid, [table[pid]], now) for pid in self.helpers if pid in table}
+        self._known = {key: known for key, known in self._known.items() if key in samples or key in helpers}
+        self._footprints.keep(table)
         kills = oom.read(self.cgroups, roots, now, self._readings)
         self._readings = {ref: reading for ref, reading in (self._readings | kills).items() if ref in trees}
         if now - self._host_at >= HOST_EVERY:
             self._host, self._host_at = pressure.look(), now
-        return Look(samples, table, kills, self._host)
+        return Look(samples, table, kills, self._host, helpers)
 
-    def _sample(self, ref: Ref, tree: Sequence[Proc], now: float) -> Sample:
-        known = self._known.get(ref)
+    def _sample(self, key: Ref | int, tree: Sequence[Proc], now: float) -> Sample:
+        known = self._known.get(key)
         rss = memory.resident(tree)
         if known is None or known.stale(rss, now, self.soft_mb):
-            full_at, (pss, uss, full_rss) = now, memory.footprint(tree)
+            full_at, (pss, uss, full_rss) = now, self._footprints.of(tree, now)
         else:
             full_at, pss, uss, full_rss = known.full_at, known.pss, known.uss, known.rss
         ticks = sum(proc.cpu_ticks for proc in tree)
@@ -118,5 +125,5 @@ class Sampler:
         if known is not None and now > known.at:
             # Members that ended take their ticks with them; that is no negative work.
             percent = max(0.0, (ticks - known.cpu_ticks) / TICKS / (now - known.at) * 100)
-        self._known[ref] = _Known(ticks, now, full_at, pss, uss, full_rss)
+        self._known[key] = _Known(ticks, now, full_at, pss, uss, full_rss)
         return Sample(pss, uss, rss, percent, len(tree))

@@ -10,6 +10,8 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from mindbot_worker import wire
+
 from . import procfile, proctable
 from .proctable import Proc
 
@@ -21,7 +23,10 @@ LOADAVG = "/proc/loadavg"
 
 @dataclass(slots=True)
 class Scan:
-    """Follows our descendants, and whatever belongs to a root or was named by one, until they are gone."""
+    """Follows our descendants, and whatever belongs to a root or was named by one, until they are gone.
+
+    So are all that bear a worker's name: job processes of a worker that another daemon left to us descend from neither.
+    """
 
     _ours: dict[int, Proc] = field(default_factory=dict)
     _listed: set[int] = field(default_factory=set)
@@ -73,12 +78,13 @@ def _same(old: Proc) -> Proc | None:
 def _with_kin(
     ours: dict[int, Proc], others: list[Proc], roots: Collection[int], named: Collection[int]
 ) -> dict[int, Proc]:
-    """Ours, and those of the others that descend from us or them, or belong to a root, or were named."""
+    """Ours, and those of the others that descend from us or them, or belong to a root, or were or are named."""
     found, parents = dict(ours), {os.getpid(), *ours}
     while others:  # again for children that come before their parents, pids having begun anew
         left = []
         for proc in others:
-            if proc.ppid in parents or proc.pid in roots or proc.session in roots or proc.pid in named:
+            told = proc.pid in named or wire.worker_of(proc.name)
+            if told or proc.ppid in parents or proc.pid in roots or proc.session in roots:
                 found[proc.pid] = proc
                 parents.add(proc.pid)
             else:

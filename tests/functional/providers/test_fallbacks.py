@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit.agents import llm
+from livekit.agents import APIStatusError, llm
 from livekit.agents.stt import RecognizeStream, SpeechEventType
 from livekit.agents.utils import http_context
 from livekit.plugins import deepgram, openai
@@ -129,7 +129,7 @@ async def test_a_mind_whose_limit_is_reached_is_replaced_at_once(standins: Local
 
 
 async def test_a_chain_in_which_all_fail_says_so_as_one_model_does(standins: Local, host: Path) -> None:
-    standins.break_next("llm", "status", status=401, times=20)
+    standins.break_next("llm", "status", status=500, times=20)
     thinking = mind(standins, "gpt", "gpt-mini")
     errors = errors_of(thinking)
     with pytest.raises(Exception, match=r"failed"):
@@ -146,3 +146,67 @@ async def test_a_mouth_that_fails_is_replaced(standins: Local, host: Path) -> No
         assert [event async for event in stream]
     assert models_of(standins.seen("tts"))[:3] == ["gpt-4o-mini-tts", "gpt-4o-mini-tts", "tts-1"]
     await mouth.aclose()
+
+
+async def test_a_key_that_is_refused_is_not_shown_to_the_next_model(standins: Local, host: Path) -> None:
+    standins.break_next("llm", "status", status=401, times=2)
+    thinking = mind(standins, "gpt", "gpt-mini")
+    errors = errors_of(thinking)
+    for _ in range(2):
+        with pytest.raises(APIStatusError) as raised:
+            await answer(thinking)
+        assert raised.value.status_code == 401
+    assert models_of(standins.seen("llm")) == ["gpt", "gpt"]
+    assert [error.recoverable for error in errors] == [False, False]
+    assert "Hello" in await answer(thinking)
+    assert models_of(standins.seen("llm")) == ["gpt"] * 3
+    await thinking.aclose()
+
+
+async def test_ears_whose_key_is_refused_fail_at_once_and_as_one(
+    standins: Local, host: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standins.break_next("stt", "status", status=401, times=2)
+    async with ears(standins, "nova-3", "nova-2") as hearing:
+        errors = errors_of(hearing)
+        for _ in range(2):
+            async with asyncio.timeout(3):
+                with pytest.raises(APIStatusError):
+                    await heard(hearing)
+        assert models_of(standins.seen("stt")) == ["nova-3", "nova-3"]
+        assert [(error.error.status_code, error.recoverable) for error in errors] == [(401, False)] * 2
+        assert await heard(hearing) == WRITTEN[WEATHER]
+    assert models_of(standins.seen("stt")) == ["nova-3"] * 3
+    assert not [each for each in caplog.records if each.__dict__.get("event") == fallbacks.FALLBACK]
+
+
+async def test_a_mouth_whose_key_is_refused_fails_at_once(standins: Local, host: Path) -> None:
+    client = open_client(api_key="a-key", base_url=standins.openai_base_url, concurrency=5, meter=Meter())
+    mouth = fallbacks.speaking(("gpt-4o-mini-tts", "tts-1"), lambda model: openai.TTS(model=model, client=client))
+    standins.break_next("tts", "status", status=401)
+    with pytest.raises(APIStatusError):
+        async with mouth.synthesize("Good day.") as stream:
+            assert not [event async for event in stream]
+    assert models_of(standins.seen("tts")) == ["gpt-4o-mini-tts"]
+    await mouth.aclose()
+
+
+async def test_an_outage_of_one_model_is_counted_once_whatever_is_tried_meanwhile(standins: Local, host: Path) -> None:
+    standins.break_next("llm", "status", status=500, times=100, model="gpt")
+    thinking = mind(standins, "gpt", "gpt-mini")
+    errors = errors_of(thinking)
+    for _ in range(3):
+        assert "Hello" in await answer(thinking)
+        await asyncio.sleep(0.3)
+    tried = models_of(standins.seen("llm"))
+    assert tried.count("gpt") > 2 and tried.count("gpt-mini") == 3
+    assert [error.recoverable for error in errors] == [True, True]
+    standins.forget()
+    back = asyncio.Event()
+    thinking.on("llm_availability_changed", lambda event: back.set() if event.available else None)
+    assert "Hello" in await answer(thinking)
+    await asyncio.wait_for(back.wait(), 10)
+    standins.break_next("llm", "status", status=500, times=2, model="gpt")
+    assert "Hello" in await answer(thinking)
+    assert len(errors) == 4, "the next outage is one of its own"
+    await thinking.aclose()

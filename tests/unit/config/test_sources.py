@@ -92,6 +92,8 @@ OTHER: dict[str, Any] = {
     "voice.llm_fallbacks": ["gpt-4o"],
     "voice.tts_fallbacks": ["tts-1-hd"],
     "voice.connect_retries": 0,
+    "voice.reply_timeout": 7.5,
+    "voice.reply_retries": 2,
     "voice.excuse": "Pardon?",
     "voice.failed_replies": 2,
     "voice.apology": "",

@@ -42,7 +42,6 @@ def seen(**fields: Any) -> Observation:
         "silence": 0.0,
         "thread_silence": None,
         "unregistered_for": 0.0,
-        "siblings_registered": True,
         "rejected": 0,
         "errors": 0,
         "errors_by": {},

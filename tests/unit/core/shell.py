@@ -8,9 +8,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Recover, Spawn, Terminate, Withdraw
+from mindbot_supervisor.core.answers import Terms
+from mindbot_supervisor.core.cases import Case
 from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
 from mindbot_supervisor.core.pool import Effects, Pool
-from mindbot_supervisor.core.recovery import Terms
 
 from .build import policy
 
@@ -33,7 +34,7 @@ class Shell(RuleBasedStateMachine):
         )
         self.now, self.wanted, self.steps = 0.0, workers, 0
         self.pool = Pool(self.policy, self.now)
-        self.pool.recover_by(Terms(2, 5.0) if recovery else None)
+        self.pool.recover_by(Terms(2, 5.0, at_once=2) if recovery else None)
         self.alive: dict[Ref, int] = {}
         self.starting: list[Ref] = []
         self.slow = False
@@ -58,16 +59,22 @@ class Shell(RuleBasedStateMachine):
         self.do(self.pool.adopt(ref, self.alive[ref], self.now, termed=termed))
 
     def count_superseded(self, pool: Pool) -> None:
-        """Deaths of a new agent: its call is the one that was lost before, so one of the two is never counted."""
+        """Jobs that never had a call of their own: of a new agent that died the call is the one that was lost before,
+        and a new agent that was called off had none at all.
+        """
         recovery = pool.recovery
-        supersede = recovery._supersede
+        supersede, without_successor = recovery._supersede, recovery._without_successor
 
-        def counted(job: str):
+        def superseded(job: str):
             found = supersede(job)
-            self.superseded += found is not None
+            self.superseded += found is not None and not found.attended
             return found
 
-        recovery._supersede = counted
+        def called_off(case: Case):
+            self.superseded += bool(case.successor)
+            return without_successor(case)
+
+        recovery._supersede, recovery._without_successor = superseded, called_off
 
     def do(self, effects: Effects) -> None:
         self.sound = False

@@ -11,11 +11,11 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from pydantic import TypeAdapter
 
 from mindbot_supervisor.core import events, snapshot
+from mindbot_supervisor.core.answers import Alone, Failed, Recovered
 from mindbot_supervisor.core.history import ERRORS_KEPT
 from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.recovery import Alone, Failed, Recovered
 from mindbot_supervisor.core.slots import JITTER
 from mindbot_worker.wire import FROM_THREAD, Beat, Call, Ended, Failure
 
@@ -41,6 +41,7 @@ BEATS = st.fixed_dictionaries(
     },
 )
 FAILED = [Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
+FAILED += [Failed("no", untouched=True), Failed("?", blind=True, untouched=True)]
 ANSWERS = st.sampled_from([Recovered("agent"), Alone(), *FAILED])
 HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
 
@@ -182,13 +183,24 @@ class PoolMachine(Shell):
     def attempt_is_answered(self, number: int, answer: object) -> None:
         self.do(self.pool.answered(self.attempts.pop(number % len(self.attempts)), answer, self.now))
 
+    @precondition(lambda self: self.attempts)
+    @rule(number=ANY)
+    def old_agent_is_taken_out(self, number: int) -> None:
+        self.do(self.pool.left_alone(self.attempts[number % len(self.attempts)], self.now))
+
     # -- what operators ask --------------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.pool.stopping)
-    @rule(number=ANY, all_of_them=st.booleans(), reason=st.sampled_from([Reason.OPERATOR, Reason.CONFIG]))
-    def restart(self, number: int, all_of_them: bool, reason: Reason) -> None:
+    @rule(
+        number=ANY,
+        all_of_them=st.booleans(),
+        reason=st.sampled_from([Reason.OPERATOR, Reason.CONFIG]),
+        hurry=st.booleans(),
+    )
+    def restart(self, number: int, all_of_them: bool, reason: Reason, hurry: bool) -> None:
         indexes = sorted(index for index, slot in self.pool.slots.items() if not slot.surplus)
-        self.do(self.pool.restart(indexes if all_of_them else [indexes[number % len(indexes)]], self.now, reason))
+        chosen = indexes if all_of_them else [indexes[number % len(indexes)]]
+        self.do(self.pool.restart(chosen, self.now, reason, hurry=hurry))
 
     @precondition(lambda self: not self.pool.stopping)
     @rule(number=ANY)
@@ -241,6 +253,7 @@ class PoolMachine(Shell):
         self.memory_is_bounded()
         self.every_end_is_told_once()
         self.every_call_is_counted_once()
+        self.only_so_many_calls_are_moved_at_one_time()
         self.sound, self.steps = True, self.steps + 1
 
     def no_slot_has_two_seated_workers(self) -> None:
@@ -284,6 +297,13 @@ class PoolMachine(Shell):
         counted = counts.ended + counts.lost + counts.cut_by_us + counts.recovered + counts.migrated
         assert self.told[events.CALL_STARTED] == active + cases + counted + self.superseded
         assert min(counts.ended, counts.lost, counts.cut_by_us, counts.recovered, counts.migrated) >= 0
+
+    def only_so_many_calls_are_moved_at_one_time(self) -> None:
+        recovery = self.pool.recovery
+        if recovery is not None:
+            moving = [case for case in recovery.cases.values() if case.moved]
+            assert len(moving) <= recovery.terms.at_once
+            assert all(case.moved for case in recovery.cases.values() if case.attended)
 
     def teardown(self) -> None:
         """Nobody ends by itself: the pool still gets rid of all, and of what it knew of them."""

@@ -29,7 +29,7 @@ def test_the_nearest_to_its_limit_comes_first():
 
 def test_rules_that_cannot_speak_on_such_a_worker_are_left_out():
     off = policy(limits={"cpu_percent": 0})
-    reasons = {each.reason for each in margins(seen(calls=(call(),), siblings_registered=False), off)}
-    assert reasons == {Reason.HUNG, Reason.BROKEN, Reason.ERRORS, Reason.STORM, Reason.INACTIVE}
+    reasons = {each.reason for each in margins(seen(calls=(call(),)), off)}
+    assert reasons == {Reason.HUNG, Reason.BROKEN, Reason.ERRORS, Reason.STORM, Reason.INACTIVE, Reason.UNREGISTERED}
     lingering = {each.reason for each in margins(seen(phase=Phase.DRAINING, sample=mb(1)), POLICY)}
     assert lingering == {Reason.HUNG, Reason.MEMORY}

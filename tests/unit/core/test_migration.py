@@ -6,10 +6,12 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import Kill, Recover, Terminate
+from mindbot_supervisor.core.answers import Failed, Recovered, Terms
 from mindbot_supervisor.core.migration import LEAD, MOVE_GRACE, reason, seats
 from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Urgency, Verdict
 from mindbot_supervisor.core.policy import MEMORY_STACK_GRACE
-from mindbot_supervisor.core.recovery import Failed, Recovered, Terms
+from mindbot_supervisor.core.recovery import OVERDUE
+from mindbot_worker.wire import Call, Ended
 
 from .build import Driver, call, policy, worker
 
@@ -196,6 +198,107 @@ def test_a_call_whose_agent_could_not_be_taken_out_stays_where_it_is_and_is_trie
     driver.tick(1)
     driver.do(driver.pool.answered("AJ_1", Failed("cannot reach livekit", blind=True, untouched=True), driver.now))
     assert driver.pool.counts == type(driver.pool.counts)()
+    driver.tick(1)
+    assert moved(driver) == ["AJ_1", "AJ_1"]
+
+
+def hurried(*calls: Call) -> Driver:
+    """A has these calls, and is restarted in a hurry: its replacement is ready."""
+    driver = pool()
+    driver.beat(A, calls=calls)
+    driver.do(driver.pool.restart([0], driver.now, hurry=True))
+    driver.tick(1)
+    driver.beat(A2)
+    driver.tick(1)
+    return driver
+
+
+def out(driver: Driver, job: str = "AJ_1") -> None:
+    """The old agent of this call is out of its room."""
+    driver.do(driver.pool.left_alone(job, driver.now))
+
+
+def test_a_moved_caller_waits_only_from_the_moment_when_the_old_agent_has_left():
+    driver = hurried(call(1))
+    driver.now += 0.8
+    driver.beat(B, calls=(call(1, job="AJ_2"),))
+    driver.now += 0.1
+    out(driver)
+    driver.now += 0.25
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
+    (moved_call,) = driver.told(events.CALL_MIGRATED)
+    assert moved_call.fields["seconds"] == 0.25
+    assert moved_call.fields["by"] == str(B)
+
+
+def test_a_moved_caller_whose_agent_dies_before_its_turn_waits_from_then_on():
+    driver = hurried(call(1))
+    driver.do(driver.pool.exited(A, Exit(signal=9), driver.now))
+    assert len(driver.did(Recover)) == 1, "the attempt that is under way is for this caller"
+    driver.now += 0.4
+    out(driver)
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
+    assert driver.told(events.CALL_MIGRATED)[0].fields["seconds"] == 0.4
+    assert driver.pool.counts.lost == 0
+
+
+def test_only_so_many_calls_are_moved_at_one_time_and_each_that_has_moved_lets_the_next_one():
+    driver = hurried(*(call(n) for n in range(1, 7)))
+    assert moved(driver) == ["AJ_1", "AJ_2", "AJ_3", "AJ_4"]
+    driver.do(driver.pool.answered("AJ_2", CAME, driver.now))
+    assert moved(driver) == ["AJ_1", "AJ_2", "AJ_3", "AJ_4", "AJ_5"]
+    driver.do(driver.pool.answered("AJ_1", Failed("no agent came", untouched=True), driver.now))
+    assert len(moved(driver)) == 5, "what failed is not tried again in the same moment"
+    driver.tick(1)
+    assert moved(driver)[5:] == ["AJ_1"]
+
+
+def test_an_agent_that_was_called_off_before_it_had_the_call_is_not_counted():
+    driver = hurried(call(1))
+    driver.beat(B, calls=(call(1, job="AJ_2"),))
+    assert driver.pool.active_calls == 1
+    driver.do(driver.pool.answered("AJ_1", Failed("livekit did not answer", blind=True, untouched=True), driver.now))
+    assert driver.pool.active_calls == 1
+    driver.beat(B, ended=(Ended("r1", "AJ_2", "completed"),))
+    driver.beat(A, ended=(Ended("r1", "AJ_1", "completed"),))
+    assert (driver.pool.counts.ended, driver.pool.active_calls) == (1, 0)
+
+
+def test_an_agent_that_dies_before_it_had_the_call_leaves_it_with_the_old_one():
+    driver = hurried(call(1))
+    driver.beat(B, calls=(call(1, job="AJ_2"),))
+    driver.beat(B, ended=(Ended("r1", "AJ_2", "killed"),))
+    assert not driver.pool.has_successor("AJ_1"), "the old agent is not taken out for a dead one"
+    assert not driver.told(events.CALL_LOST)
+    assert len(driver.did(Recover)) == 1
+    driver.beat(B, calls=(call(1, job="AJ_3"),))
+    out(driver)
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
+    assert (driver.pool.counts.migrated, driver.pool.counts.lost) == (1, 0)
+
+
+def test_an_agent_that_dies_when_it_had_the_call_is_replaced():
+    driver = hurried(call(1))
+    driver.beat(B, calls=(call(1, job="AJ_2"),))
+    out(driver)
+    driver.beat(B, ended=(Ended("r1", "AJ_2", "killed"),))
+    assert [(each.call.job, each.moved) for each in driver.did(Recover)] == [("AJ_1", True), ("AJ_2", False)]
+
+
+def test_a_call_that_ends_before_its_new_agent_has_it_has_ended():
+    driver = hurried(call(1))
+    driver.beat(B, calls=(call(1, job="AJ_2"),))
+    driver.beat(A, ended=(Ended("r1", "AJ_1", "completed"),))
+    assert len(driver.told(events.CALL_ENDED)) == 1
+    driver.do(driver.pool.answered("AJ_1", Failed("no agent came", untouched=True), driver.now))
+    driver.beat(B, ended=(Ended("r1", "AJ_2", "completed"),))
+    assert (driver.pool.counts.ended, driver.pool.counts.migrated, driver.pool.active_calls) == (1, 0, 0)
+
+
+def test_a_move_that_nobody_answers_for_leaves_the_call_where_it_is():
+    driver = hurried(call(1))
+    driver.tick(5.0 + OVERDUE)
+    assert not driver.told(events.CALL_LOST)
     driver.tick(1)
     assert moved(driver) == ["AJ_1", "AJ_1"]
 

@@ -144,6 +144,20 @@ def test_a_soft_reason_replaces_before_it_stops():
     assert (warned.fields["reason"], warned.fields["value"], warned.fields["limit"]) == ("errors", 11, 10)
 
 
+def test_what_a_provider_did_restarts_nobody_and_is_said_once():
+    driver = full()
+    for _ in range(30):
+        driver.beat(A1, errors_total=20, errors_by={"llm": 20}, errors_of_providers=20)
+        driver.run(1, silent=(A1,))
+    (warned,) = driver.told(events.LIMIT_WARNED)
+    assert (warned.fields["reason"], warned.fields["value"], warned.fields["limit"]) == ("errors", 20, 10)
+    assert warned.fields["detail"] == "llm 20; 20 of a provider"
+    assert set(driver.pool.workers) == {A1, B1, C1} and not driver.did(Terminate)
+    driver.beat(A1, errors_total=31, errors_by={"llm": 20, "job": 11}, errors_of_providers=20)
+    driver.tick(1)
+    assert A2 in driver.pool.workers, "its own are counted all the same"
+
+
 def test_one_worker_at_a_time_leaves_by_our_own_choice():
     driver = full(limits={"max_age": 60})
     for _ in range(300):
@@ -183,6 +197,21 @@ def test_an_outage_of_livekit_restarts_nobody_and_is_said_once_with_its_cause():
     assert set(driver.pool.workers) == {A1, B1, C1}
     driver.run(5)
     assert len(driver.told(events.POOL_RELEASED)) == 1
+
+
+def test_the_last_to_be_registered_again_after_an_outage_has_all_the_time_that_a_worker_has():
+    driver = full()
+    driver.run(300, registered=False, problem="livekit cannot be reached")
+    for _ in range(89):
+        driver.beat(A1, registered=False, problem="livekit cannot be reached")
+        driver.run(1, silent=(A1,))
+    assert set(driver.pool.workers) == {A1, B1, C1}
+    assert not driver.told(events.LIMIT_WARNED, A1)
+    assert len(driver.told(events.POOL_RELEASED)) == 1
+    for _ in range(3):
+        driver.beat(A1, registered=False, problem="livekit cannot be reached")
+        driver.run(1, silent=(A1,))
+    assert driver.pool.workers[A1].leaving.reason is Reason.UNREGISTERED
 
 
 def test_a_worker_that_alone_is_not_registered_is_replaced():

@@ -4,19 +4,11 @@ import pytest
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import Forget, Recover
+from mindbot_supervisor.core.answers import Alone, Failed, Recovered, Terms
 from mindbot_supervisor.core.calls import CallCounts
+from mindbot_supervisor.core.deaths import FORGIVEN
 from mindbot_supervisor.core.model import Change, Exit, Ref
-from mindbot_supervisor.core.recovery import (
-    FORGIVEN,
-    OVERDUE,
-    PATIENCE,
-    PAUSE,
-    Alone,
-    Failed,
-    Recovered,
-    Recovery,
-    Terms,
-)
+from mindbot_supervisor.core.recovery import OVERDUE, PATIENCE, PAUSE, Recovery
 from mindbot_worker.reports import ENDING
 from mindbot_worker.wire import CALL_ENDING, Ended
 
@@ -157,7 +149,7 @@ def test_two_agents_of_one_room_that_die_together_count_as_one_death():
 
 
 def test_deaths_are_forgiven_in_time_and_when_a_call_of_the_room_ended_well():
-    for forgive in (lambda r: r.tick(20.0 + FORGIVEN), lambda r: r.ended("r1")):
+    for forgive in (lambda r: r.tick(20.0 + FORGIVEN), lambda r: r.over("r1", "AJ_9", well=True)):
         recovery = fresh()
         for number in (1, 2):
             recovery.lost(call(1, job=f"AJ_{number}"), A, 7, 10.0 * number, reason="killed")

@@ -47,6 +47,7 @@ CASES = [
     (Reason.LEAK, DRAIN, {"leak": growth(left_mb=1, grown_mb=20.0)}, True),
     (Reason.ERRORS, DRAIN, {"errors": 10}, False),
     (Reason.ERRORS, DRAIN, {"errors": 11}, True),
+    (Reason.ERRORS, DRAIN, {"errors": 99, "provider_errors": 88}, True),
     (Reason.STORM, DRAIN, {"jobs_storm": 5}, False),
     (Reason.STORM, DRAIN, {"jobs_storm": 6}, True),
     (Reason.INACTIVE, DRAIN, {"calls": (call(idle=300.0),)}, False),
@@ -54,7 +55,6 @@ CASES = [
     (Reason.INACTIVE, DRAIN, {"calls": (), "age": 1e3}, False),
     (Reason.UNREGISTERED, DRAIN, {"unregistered_for": 89.9}, False),
     (Reason.UNREGISTERED, DRAIN, {"unregistered_for": 90.0}, True),
-    (Reason.UNREGISTERED, DRAIN, {"unregistered_for": 9e9, "siblings_registered": False}, False),
     (Reason.CPU, DRAIN, {"sample": mb(1, cpu=99), "cpu_over_for": 59.9}, False),
     (Reason.CPU, DRAIN, {"sample": mb(1, cpu=99), "cpu_over_for": 60.0}, True),
     (Reason.CPU, DRAIN, {"sample": mb(1, cpu=99), "cpu_over_for": 60.0, "calls": (call(),)}, False),
@@ -76,6 +76,13 @@ def test_a_rule_speaks_over_its_limit_and_not_under_it(reason, urgency, facts, s
     assert verdict is not None
     assert (verdict.reason, verdict.urgency) == (reason, urgency)
     assert verdict.value is not None and verdict.limit is not None, "a verdict carries its evidence"
+
+
+def test_errors_of_a_provider_are_told_and_blame_nobody():
+    assert judge(seen(errors=10, provider_errors=10), POLICY) is None
+    for theirs in (89, 99):
+        verdict = judge(seen(errors=99, provider_errors=theirs), POLICY)
+        assert (verdict.reason, verdict.urgency) == (Reason.ERRORS, Urgency.WARN)
 
 
 def test_the_cases_cover_every_rule():

@@ -7,11 +7,12 @@ from pydantic import TypeAdapter
 
 from mindbot_supervisor.core import events, snapshot
 from mindbot_supervisor.core.actions import Recover, Spawn
+from mindbot_supervisor.core.answers import Failed, Recovered, Terms
 from mindbot_supervisor.core.history import ERRORS_KEPT, History
 from mindbot_supervisor.core.model import Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.recovery import OVERDUE, Failed, Recovered, Terms
+from mindbot_supervisor.core.recovery import OVERDUE
 from mindbot_supervisor.core.trend import LEVELS, POINTS
 
 from .build import Driver, call, policy
@@ -54,7 +55,7 @@ def test_every_field_of_a_history_goes_along():
     driver = Driver()
     driver.fill()
     history = driver.pool.histories[A]
-    driver.beat(A, calls=(call(1),), errors_total=3, errors_by={"llm": 3}, registered=False)
+    driver.beat(A, calls=(call(1),), errors_total=3, errors_by={"llm": 3}, errors_of_providers=2, registered=False)
     driver.do(driver.pool.sample(A, Sample(10.0, 9.0, 11.0, 99.0), driver.now))
     driver.do(driver.pool.beat_rejected(A, "not JSON", driver.now))
     history.thread_at = history.cpu_over_since = 1.5
@@ -128,6 +129,24 @@ def test_a_call_whose_new_agent_was_seen_to_start_is_recovered():
     assert not attempts(effects)
     assert found.counts.recovered == 1
     assert driver.told(events.CALL_RECOVERED)[0].fields["by"] == str(B)
+
+
+def test_a_call_whose_old_agent_still_has_it_is_moved_anew():
+    driver = pool()
+    driver.beat(A, calls=(call(1),))
+    driver.do(driver.pool.restart([0], driver.now, hurry=True))
+    driver.tick(1)
+    driver.beat(A2)
+    driver.tick(1)
+    driver.beat(B, calls=(call(2, room="r1"),))
+    assert driver.pool.has_successor("AJ_1")
+    found, effects = upgraded(driver)
+    (again,) = attempts(effects)
+    assert (again.call.job, again.moved) == ("AJ_1", True)
+    assert not found.has_successor("AJ_1"), "that agent waits for a sign which nobody gives any more"
+    _, effects = upgraded(driver, seconds=10.0)
+    assert not attempts(effects)
+    assert not driver.told(events.CALL_LOST)
 
 
 def test_an_attempt_that_nobody_answers_for_ends_by_the_clock_after_an_upgrade_too():

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from mindbot_supervisor.runtime import batches
 from mindbot_supervisor.runtime.batches import Batches
 
 pytestmark = pytest.mark.asyncio
@@ -47,7 +48,15 @@ async def test_what_is_written_is_read_again_and_again(pipes):
         assert sorted([await pipes.next() for _ in range(3)]) == [b"%d%d" % (number, index) for index in range(3)]
 
 
-async def test_those_who_write_meanwhile_are_read_together(pipes):
+async def test_a_few_pipes_are_read_at_once_however_closely_their_lines_follow(pipes, monkeypatch):
+    monkeypatch.setattr(batches, "REST", 1000.0)
+    for number in range(5):
+        pipes.write(number % 3, b"%d" % number)
+        assert await pipes.next() == b"%d" % number
+
+
+async def test_those_who_write_meanwhile_are_read_together(pipes, monkeypatch):
+    monkeypatch.setattr(batches, "FEW", 2)
     pipes.write(0, b"a")
     await pipes.next()
     pipes.write(0, b"b")

@@ -74,6 +74,17 @@ def test_an_orphan_that_was_forked_from_the_template_is_known_by_its_name(monkey
     assert sort(family(), proc(301, ME, name="mb 7.1 job"), proc(302, ME, name="mb")) == {}
 
 
+def test_a_job_process_that_is_told_of_before_it_has_its_name_is_known_once_it_has(monkeypatch):
+    asked = []
+    monkeypatch.setattr(proctable, "environment", lambda pid: asked.append(pid) or {"MINDBOT_RUNTIME_DIR": "/run/x"})
+    kin = family()
+    kin.told[A] = (300,)
+    for _ in range(2):
+        assert sort(kin, proc(50, ME), proc(300, 50, name="mindbot-jobs")) == {}
+    assert asked.count(300) == 1
+    assert sort(kin, proc(50, ME), proc(300, 50, name="mb 0.1 job")) == {A: [300]}
+
+
 def test_a_worker_that_names_a_strangers_pid_does_not_get_it():
     kin = family()
     kin.told[A] = (1, ME, os.getppid())

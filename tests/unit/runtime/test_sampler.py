@@ -19,17 +19,20 @@ class Tree:
 
     def __init__(self, monkeypatch):
         self.rss, self.full = 100.0, 0
-        monkeypatch.setattr(memory, "footprint", self.footprint)
         monkeypatch.setattr(oom, "read", lambda *_: {})
         monkeypatch.setattr(pressure, "look", lambda: None)
         self.sampler = Sampler(Family("/r", roots={100: A}), threading.Lock(), 1.0, SOFT, lambda _: None)
-        self.sampler._scan = self
+        self.sampler._scan = self.sampler._footprints = self
 
     def look(self, now, *_):
         """In place of the scan, for the sampler."""
         return {100: Proc(100, 1, 100, "S", 1, int(now * 100), int(self.rss * memory.MB))}
 
-    def footprint(self, _):
+    def keep(self, _):
+        pass
+
+    def of(self, *_):
+        """In place of the footprints."""
         self.full += 1
         return self.rss / 2, self.rss / 4, self.rss
 
@@ -45,7 +48,7 @@ def tree(monkeypatch):
     return Tree(monkeypatch)
 
 
-def test_a_quiet_tree_is_read_in_full_every_half_minute(tree):
+def test_a_quiet_tree_is_read_in_full_every_minute(tree):
     assert tree.at(0.0)[1]
     assert not any(tree.at(float(now))[1] for now in range(1, int(QUIET_EVERY)))
     assert tree.at(QUIET_EVERY)[1]
@@ -74,6 +77,15 @@ def test_one_above_the_soft_limit_that_stands_still_is_not(tree):
     tree.rss += MOVED / 2
     assert not tree.at(1.0)[1]
     assert tree.at(FULL_EVERY)[1]
+
+
+def test_what_works_for_all_workers_is_sampled_by_pid_while_it_is_there(tree):
+    tree.sampler.helpers = frozenset({100, 101})
+    looked = tree.sampler.look(0.0)
+    assert set(looked.helpers) == {100}
+    assert looked.helpers[100].pss_mb == tree.rss / 2
+    tree.sampler.helpers = frozenset()
+    assert tree.sampler.look(1.0).helpers == {}
 
 
 def test_cpu_is_of_one_core_since_the_sample_before(tree):

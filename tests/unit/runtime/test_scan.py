@@ -18,8 +18,8 @@ class Host:
         self.procs: dict[int, Proc] = {}
         self.newest, self.lists, self.reads = b"", 0, []
 
-    def start(self, pid: int, ppid: int, session: int = 0, started: int = 1) -> None:
-        self.procs[pid] = Proc(pid, ppid, session or pid, "S", started, 0, 0)
+    def start(self, pid: int, ppid: int, session: int = 0, started: int = 1, name: str = "") -> None:
+        self.procs[pid] = Proc(pid, ppid, session or pid, "S", started, 0, 0, name)
         self.newest = str(pid).encode()
 
     def pids(self) -> set[int]:
@@ -55,6 +55,14 @@ def test_descendants_members_of_a_workers_session_and_named_ones_are_found(host)
     host.start(70, 1)
     host.start(80, 2**21 + 1)  # its pid is lower than its parent's: pids began anew
     assert look(host, Scan(), 0.0, roots={55}, named={70}) == {2**21, 2**21 + 1, 60, 70, 80}
+
+
+def test_a_job_process_of_a_leftover_is_found_by_its_name_where_its_job_server_is_not_ours(host):
+    host.start(60, 1)
+    host.start(61, 1, name="mindbot-jobs")
+    host.start(62, 61, session=61, name="mb 0.1 job")
+    host.start(63, 61, session=61, name="mbx 0.1 job")
+    assert look(host, Scan(), 0.0, roots={60}) == {60, 62}
 
 
 def test_strangers_are_read_once(host):

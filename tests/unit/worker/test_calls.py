@@ -47,7 +47,8 @@ def test_the_outcome_of_a_call(
 def test_errors_are_counted_by_their_growth_so_a_lost_or_repeated_report_does_no_harm() -> None:
     calls = opened()
     calls.reported(Report("j", 1, errors={"stt": 1}), 101)
-    calls.reported(Report("j", 4, errors={"stt": 3, "llm": 1}, fatal=1), 102)
+    calls.reported(Report("j", 4, errors={"stt": 3, "llm": 1}, fatal=1, of_providers=3), 102)
+    assert calls.errors_of_providers == 3
     calls.reported(Report("j", 2, errors={"stt": 2}), 103)
     calls.reported(Report("j", 4, errors={"stt": 9}), 103)
     assert (dict(calls.errors), calls.errors_fatal) == ({"stt": 3, "llm": 1}, 1)

@@ -46,6 +46,7 @@ beats = st.builds(
     ended=st.lists(ends, max_size=5).map(tuple),
     errors_total=counts,
     errors_fatal=counts,
+    errors_of_providers=counts,
     errors_by=st.dictionaries(texts, counts, max_size=5),
     jobs_started=counts,
     jobs_failed=counts,

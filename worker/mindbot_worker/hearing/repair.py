@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import AgentSession, APIError, stt
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Repair:
     """Told by the session who speaks, and what was understood; `look` once a second does the rest."""
 
-    def __init__(self, session: AgentSession[Any], after: float) -> None:
-        self._session, self._after = session, after
+    def __init__(self, session: AgentSession[Any], after: float, on_restart: Callable[[], None] = lambda: None) -> None:
+        self._session, self._after, self._on_restart = session, after, on_restart
         self._deafness: Deafness | None = None
         self.times = 0
         """How often the session was found deaf."""
@@ -43,6 +44,7 @@ class Repair:
         )
         if remedy is Remedy.RESTART:
             restart(self._session)
+            self._on_restart()
         else:
             fail(self._session, seconds)
 

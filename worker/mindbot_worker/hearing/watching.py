@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from livekit import rtc
@@ -39,15 +40,18 @@ logger = logging.getLogger(__name__)
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def watch_audio(session: AgentSession[Any], *, deaf_after: float = 10.0) -> None:
+def watch_audio(
+    session: AgentSession[Any], *, deaf_after: float = 10.0, on_deaf: Callable[[], None] = lambda: None
+) -> None:
     """Watch this session's caller until it closes; call it once, in its job, before or after its start.
 
     After `deaf_after` seconds of speech without a transcript the speech recognition is connected anew, and after as
-    many more there is an error of it (kind "stt"). 0 leaves that to others.
+    many more there is an error of it (kind "stt"). 0 leaves that to others. What the caller said until then is lost:
+    `on_deaf` is called as it is connected anew, to ask for it again.
     """
     context = get_job_context(required=False)
     reporter = sessions.reporter_of(context.job.id) if context is not None else None
-    watch = _Watch(session, reporter, Repair(session, deaf_after) if deaf_after else None)
+    watch = _Watch(session, reporter, Repair(session, deaf_after, on_deaf) if deaf_after else None)
     task = asyncio.get_running_loop().create_task(watch.run())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

@@ -11,7 +11,7 @@ from typing import Any
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
 from mindbot_worker import timings
-from mindbot_worker.jobs import keeping, loop_watch, once, rooms, sessions
+from mindbot_worker.jobs import handing_over, keeping, loop_watch, once, rooms, sessions
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.home import Home
 from mindbot_worker.jobs.outbox import Outbox
@@ -63,6 +63,8 @@ class Entrypoint:
         rooms.watch(context.room, reporter, connection)
         context.add_shutdown_callback(_ending(reporter, connection))
         reporter.send()
+        if not await handing_over.has_the_call(context):
+            return
         if self.keeps:
             keeping.begin(context)
         try:

@@ -31,7 +31,7 @@ class CallReporter:
         self._state = STARTING
         self._active_at = time.monotonic()
         self._errors: Counter[str] = Counter()
-        self._fatal = 0
+        self._fatal = self._of_providers = 0
         self._failed = False
         self._summary: dict[str, float | str] = {}
         self.rate_limited = 0
@@ -57,9 +57,12 @@ class CallReporter:
             self._state = state
             self.send()
 
-    def error(self, kind: str, *, recoverable: bool) -> None:
+    def error(self, kind: str, *, recoverable: bool, of_provider: bool = False) -> None:
+        """`of_provider`: it is the provider's doing, so that no other worker would have fared better."""
         self._errors[kind] += 1
         self._fatal += not recoverable
+        self._of_providers += of_provider
+        self.summarise(errors=self._errors.total())
         self.send()
 
     def _used(self) -> None:
@@ -96,6 +99,7 @@ class CallReporter:
             self._active_at,
             dict(self._errors),
             self._fatal,
+            self._of_providers,
             self._failed,
             wire.rounded(self.usage.totals()),
             dict(self._summary),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from livekit.agents import AgentSession, get_job_context
+from livekit.agents import AgentSession, APIError, get_job_context
 
 from mindbot_worker.jobs import keeping, once
 from mindbot_worker.jobs.reasons import one_line
@@ -157,7 +157,7 @@ def _error(reporter: CallReporter, event: Any) -> None:
     status = getattr(cause, "status_code", None)
     reporter.rate_limited += status == TOO_MANY
     recoverable = bool(getattr(error, "recoverable", False))
-    reporter.error(kind, recoverable=recoverable)
+    reporter.error(kind, recoverable=recoverable, of_provider=isinstance(cause, APIError))
     logger.log(
         logging.INFO if recoverable else logging.WARNING,
         "a provider failed",
@@ -181,6 +181,8 @@ def _of_provider(source: object) -> dict[str, str]:
 
 def _close(reporter: CallReporter, event: Any) -> None:
     if event.reason == "error":
-        reporter.error(SESSION, recoverable=False)  # the call is not over for that: its caller is still there
+        of_provider = isinstance(getattr(event.error, "error", None), APIError)
+        # the call is not over for that: its caller is still there
+        reporter.error(SESSION, recoverable=False, of_provider=of_provider)
     else:
         reporter.ending()

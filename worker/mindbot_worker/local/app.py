@@ -53,7 +53,7 @@ async def _guard(request: web.Request, handler: Any) -> web.StreamResponse:
     guard = deepgram.guard if request.path in _DEEPGRAM_PATHS else openai.guard
     try:
         return await guard(request, handler)
-    except Cut:
+    except (Cut, ConnectionResetError):
         abort(request)
         return web.Response()  # goes nowhere: the connection is gone
 

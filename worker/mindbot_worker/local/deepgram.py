@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mindbot_worker.local.deepgram_format import BadQuery, Messages, Query
 from mindbot_worker.local.deepgram_live import Conversation
-from mindbot_worker.local.faults import STATUS, Faults, trip
+from mindbot_worker.local.faults import STATUS, Fault, Faults, name_of, trip
 from mindbot_worker.local.features import Floats
 from mindbot_worker.local.listening import Asked, Listener, Words
 from mindbot_worker.local.recogniser import PhraseBook
@@ -38,12 +38,12 @@ class Deepgram:
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """GET: a websocket that hears sound and says what it was."""
-        fault = self._faults.take("stt")
+        fault = self._faults.take("stt", request.query.get("model", ""))
         try:
             query = Query.streaming(request.query)
         except BadQuery as exc:
             return _error(400, "Bad Request", str(exc))
-        entry = self._note(request, query, live=True)
+        entry = self._note(request, query, fault, live=True)
         if fault is not None and fault.fault == STATUS:
             return _error(fault.status, "FAULT", f"{fault.status} as asked", fault.headers())
         socket = web.WebSocketResponse()
@@ -53,13 +53,13 @@ class Deepgram:
 
     async def transcribe(self, request: web.Request) -> web.Response:
         """POST: a recording in any format ffmpeg reads, as the request's body."""
-        fault = self._faults.take("stt")
+        fault = self._faults.take("stt", request.query.get("model", ""))
         try:
             query = Query.recorded(request.query)
             samples = await asyncio.to_thread(_decoded, await request.read())
         except (BadQuery, av.FFmpegError, IndexError) as exc:
             return _error(400, "Bad Request", f"cannot use this request: {exc}")
-        entry = self._note(request, query, live=False)
+        entry = self._note(request, query, fault, live=False)
         if fault is not None and fault.fault == STATUS:
             return _error(fault.status, "FAULT", f"{fault.status} as asked", fault.headers())
         await trip(fault, 0)
@@ -78,10 +78,11 @@ class Deepgram:
         events = [*listener.feed(samples), *listener.flush()]
         return [event for event in events if isinstance(event, Words)]
 
-    def _note(self, request: web.Request, query: Query, *, live: bool) -> dict[str, Any]:
+    def _note(self, request: web.Request, query: Query, fault: Fault | None, *, live: bool) -> dict[str, Any]:
         params = {key: request.query.getall(key) for key in request.query}
         plain = {key: values[0] if len(values) == 1 else values for key, values in params.items()}
-        return self._seen.note("stt", model=query.model, language=query.language, live=live, params=plain)
+        told = {"language": query.language, "live": live, "fault": name_of(fault)}
+        return self._seen.note("stt", model=query.model, params=plain, **told)
 
 
 def _decoded(body: bytes) -> Floats:

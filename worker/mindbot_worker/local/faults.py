@@ -30,7 +30,8 @@ class Fault:
     """`status`: an error answer. `stall`: nothing more after `after`. `cut`: the connection is lost there.
     `empty`: a good answer with nothing in it.
 
-    `after` counts pieces of an answer (words, audio chunks), for speech recognition seconds of audio.
+    `after` counts pieces of an answer (words, audio chunks), for speech recognition seconds of audio. With a `model` it
+    waits for a request to that one: the others of its kind are answered.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Fault:
     retry_after: float | None = None
     after: float = 0
     times: int = 1
+    model: str = ""
 
     def __post_init__(self) -> None:
         self.fault = _SYNONYMS.get(self.fault, self.fault)
@@ -50,6 +52,8 @@ class Fault:
             raise BadFault("status is from 400 to 599")
         if not isinstance(self.times, int) or self.times < 1:
             raise BadFault("times is 1 or more")
+        if not isinstance(self.model, str):
+            raise BadFault("model is a name")
         if not all(isinstance(value, int | float) for value in (self.after, self.retry_after or 0)):
             raise BadFault("after and retry_after are numbers")
 
@@ -61,10 +65,10 @@ class Faults:
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
 
-    def take(self, kind: str) -> Fault | None:
-        """The fault for the next request of this kind, used up once."""
+    def take(self, kind: str, model: object) -> Fault | None:
+        """The fault for the next request of this kind to this model, used up once."""
         for fault in self._waiting:
-            if fault.kind == kind:
+            if fault.kind == kind and fault.model in ("", model):
                 fault.times -= 1
                 if fault.times == 0:
                     self._waiting.remove(fault)
@@ -85,6 +89,11 @@ class Faults:
     async def clear(self, request: web.Request) -> web.Response:
         self._waiting.clear()
         return await self.show(request)
+
+
+def name_of(fault: Fault | None) -> str:
+    """For the list of what was seen: "" for a request that is answered as it should be."""
+    return "" if fault is None else fault.fault
 
 
 async def forever() -> None:

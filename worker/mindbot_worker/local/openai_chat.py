@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from mindbot_worker.local import openai
-from mindbot_worker.local.faults import Fault, Faults, through, trip
+from mindbot_worker.local.faults import Fault, Faults, name_of, through, trip
 from mindbot_worker.local.seen import Seen
 from mindbot_worker.local.streaming import EVENT_STREAM, event, stream
 
@@ -29,10 +29,10 @@ class Chat:
     async def _answer(self, request: web.Request, in_flight: int) -> web.StreamResponse:
         asked = await openai.body(request, "model", "messages")
         messages = _messages(asked)
-        fault = self._faults.take("llm")
+        fault = self._faults.take("llm", asked["model"])
         params = {key: value for key, value in asked.items() if key not in ("model", "messages", "tools")}
         said = {"messages": len(messages), "text": _last_said(messages)}
-        self._seen.note("llm", model=asked["model"], in_flight=in_flight, params=params, **said)
+        self._seen.note("llm", model=asked["model"], in_flight=in_flight, params=params, fault=name_of(fault), **said)
         openai.check(fault)
         await trip(fault, 0)
         answer = _Answer(asked, messages, empty=openai.is_empty(fault))

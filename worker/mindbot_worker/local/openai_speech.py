@@ -11,7 +11,7 @@ from aiohttp import web
 
 from mindbot_worker.local import openai
 from mindbot_worker.local.encoding import MEDIA_TYPES, encode
-from mindbot_worker.local.faults import Faults, through, trip
+from mindbot_worker.local.faults import Faults, name_of, through, trip
 from mindbot_worker.local.seen import Seen
 from mindbot_worker.local.streaming import EVENT_STREAM, event, stream
 from mindbot_worker.local.synth import Voice, speak
@@ -33,10 +33,10 @@ class Speech:
     async def _answer(self, request: web.Request, in_flight: int) -> web.StreamResponse:
         asked = await openai.body(request, "model", "input", "voice")
         wanted = _checked(asked)
-        fault = self._faults.take("tts")
+        fault = self._faults.take("tts", asked["model"])
         params = {key: value for key, value in asked.items() if key not in ("model", "input", "voice")}
         said = {"voice": asked["voice"], "text": asked["input"]}
-        self._seen.note("tts", model=asked["model"], in_flight=in_flight, params=params, **said)
+        self._seen.note("tts", model=asked["model"], in_flight=in_flight, params=params, fault=name_of(fault), **said)
         openai.check(fault)
         await trip(fault, 0)
         sound = through(fault, _encoded(asked, wanted))

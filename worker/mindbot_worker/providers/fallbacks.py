@@ -1,16 +1,21 @@
 """Models that step in for one that fails, in their order: LiveKit's fallback adapters, built only where there are any.
 
-An adapter keeps the errors of the models under it to itself. Here they are passed on as recoverable ones, so that they
-are counted and logged like those of a model alone; the session closes only for the adapter's own.
+An adapter keeps the errors of the models under it to itself. Here those that made it leave a model are passed on as
+recoverable ones, so that they are counted and logged like those of a model alone; the session closes only for the
+adapter's own. What a model that was left answers to the adapter's trials in the background is counted no more: it is
+the same outage.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from livekit.agents import llm, stt, tts
+
+from mindbot_worker.providers.adapters import Hearing, Refusals, Speaking, Thinking, is_refusal
 
 FALLBACK, RECOVERED = "provider.fallback", "provider.recovered"
 
@@ -34,13 +39,15 @@ def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = stt.FallbackAdapter(
+    refusals = Refusals()
+    adapter = Hearing(
         made,
+        refusals,
         attempt_timeout=_STT_CONNECTED_WITHIN,
         max_retry_per_stt=_RETRIES,
         retry_interval=_RETRY_AFTER,
     )
-    _pass_on("stt", adapter, made)
+    _pass_on("stt", adapter, made, refusals)
     return adapter
 
 
@@ -48,8 +55,9 @@ def thinking(models: Iterable[str], make: Callable[[str], Mind]) -> Mind:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = llm.FallbackAdapter(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
-    _pass_on("llm", adapter, made)
+    refusals = Refusals()
+    adapter = Thinking(made, refusals, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
+    _pass_on("llm", adapter, made, refusals)
     return adapter
 
 
@@ -57,8 +65,9 @@ def speaking(models: Iterable[str], make: Callable[[str], Mouth]) -> Mouth:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = tts.FallbackAdapter(made, max_retry_per_tts=_RETRIES)
-    _pass_on("tts", adapter, made)
+    refusals = Refusals()
+    adapter = Speaking(made, refusals, max_retry_per_tts=_RETRIES)
+    _pass_on("tts", adapter, made, refusals)
     return adapter
 
 
@@ -66,22 +75,32 @@ def _made(models: Iterable[str], make: Callable[[str], Model]) -> list[Model]:
     return [make(model) for model in dict.fromkeys(models)]
 
 
-def _pass_on(kind: str, adapter: Any, models: Iterable[Any]) -> None:
+def _pass_on(kind: str, adapter: Any, models: Iterable[Any], refusals: Refusals) -> None:
     """Errors of the models become the adapter's own, and whenever one is left or comes back, the log says so."""
+    left: set[str] = set()
 
-    def on_error(error: Any) -> None:
+    def on_error(model: Any, error: Any) -> None:
+        if model.model in left:
+            return
+        if is_refusal(error.error):
+            refusals.last = error.error  # the adapter's stream raises it, and that is told
+            return
         adapter.emit("error", error.model_copy(update={"recoverable": True}))
 
     def on_availability(event: Any) -> None:
         model = getattr(event, kind).model
+        if refusals.last is not None:
+            return
         if event.available:
+            left.discard(model)
             logger.info("a model is back", extra={"event": RECOVERED, "kind": kind, "model": model})
         else:
+            left.add(model)
             logger.warning(
                 "a model fails, the next one takes over",
                 extra={"event": FALLBACK, "kind": kind, "model": model, "next": adapter.model},
             )
 
     for model in models:
-        model.on("error", on_error)
+        model.on("error", functools.partial(on_error, model))
     adapter.on(f"{kind}_availability_changed", on_availability)

@@ -34,6 +34,7 @@ def limited_openai_client() -> openai.AsyncClient:
         base_url=voice.openai_base_url or None,
         concurrency=voice.openai_concurrency,
         meter=meter_of_call(),
+        patience=voice.reply_timeout,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import openai
 
+from mindbot_worker.providers import tls
 from mindbot_worker.providers.visits import Provider, TooManyRequests, Visit
 from mindbot_worker.usage import Meter
 
@@ -17,18 +18,27 @@ NAME = "openai"
 _TIMEOUT = httpx2.Timeout(connect=15.0, read=5.0, write=5.0, pool=5.0)
 _LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120)
 """Both LiveKit's own, from its OpenAI plugin."""
+_PATIENCE = 5.0
+_WAITS = ("connect", "read", "write")
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,100})"')
 """In a request's body. In what was said, as JSON writes it, the quotation marks have a backslash."""
 
 
-def open_client(*, api_key: str, base_url: str | None, concurrency: int, meter: Meter) -> openai.AsyncClient:
-    """The caller closes it. Retries are the session's: it knows how long a caller can wait."""
+def open_client(
+    *, api_key: str, base_url: str | None, concurrency: int, meter: Meter, patience: float = _PATIENCE
+) -> openai.AsyncClient:
+    """The caller closes it. Retries are the session's: it knows how long a caller can wait.
+
+    A request fails when nothing came for `patience` seconds. (LiveKit's TTS plugin would wait 30 s for each piece.)
+    """
     provider = Provider(NAME, concurrency, meter)
     client = openai.AsyncClient(
         api_key=api_key,
         base_url=base_url,
         max_retries=0,
-        http_client=_Limited(provider, timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True),
+        http_client=_Limited(
+            provider, patience, verify=tls.context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
+        ),
     )
     meter.know(client.base_url.netloc.decode(), NAME)
     return client
@@ -37,17 +47,19 @@ def open_client(*, api_key: str, base_url: str | None, concurrency: int, meter: 
 class _Limited(httpx2.AsyncClient):
     """A request has its place until its response has been read or dropped."""
 
-    def __init__(self, provider: Provider, **options: Any) -> None:
+    def __init__(self, provider: Provider, patience: float, **options: Any) -> None:
         super().__init__(**options)
-        self._provider = provider
+        self._provider, self._patience = provider, patience
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        allowed = request.extensions.get("timeout", {})
         try:
-            visit = await self._provider.enter(_model_of(request), request.extensions.get("timeout", {}).get("pool"))
+            visit = await self._provider.enter(_model_of(request), allowed.get("pool"))
         except TimeoutError:
             raise httpx2.PoolTimeout("too many requests of this host before this one", request=request) from None
         except TooManyRequests as exc:
             return _refusal(exc, request)
+        request.extensions["timeout"] = {**allowed, **{name: self._no_more_than(allowed.get(name)) for name in _WAITS}}
         try:
             response = await super().send(request, stream=stream, **options)
         except BaseException as exc:
@@ -63,6 +75,9 @@ class _Limited(httpx2.AsyncClient):
         else:
             visit.leave()
         return response
+
+    def _no_more_than(self, seconds: float | None) -> float:
+        return self._patience if seconds is None else min(seconds, self._patience)
 
 
 class _Leaving(httpx2.AsyncByteStream):

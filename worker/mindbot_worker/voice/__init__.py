@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from livekit.agents import Agent, AgentServer, JobContext, JobProcess
-from livekit.plugins import silero
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess
+from livekit.agents.llm import ChatContext
 
 from mindbot_config.settings import Settings
 from mindbot_config.sources import from_environ
@@ -15,28 +16,23 @@ from mindbot_worker.recovered import recovered_conversation
 from mindbot_worker.robust.connecting import connect_with_retry
 from mindbot_worker.robust.entrypoint import robust_entrypoint
 from mindbot_worker.voice import events, opening, room, trial
-from mindbot_worker.voice.excuse import excuse_failures
+from mindbot_worker.voice.activity import detector
+from mindbot_worker.voice.excuse import Excuses
 from mindbot_worker.voice.session import build_session
 from mindbot_worker.voice.start import start_in_room
 
-_SETTINGS, _VAD = "mindbot.settings", "mindbot.vad"
+SETTINGS, _VAD = "mindbot.settings", "mindbot.vad"
 
 
 @monitor_performance(slow_after=5.0)
 def prepare(process: JobProcess) -> None:
     """Once in each job process, before its call: read the settings, load the voice activity detector."""
     settings = from_environ(os.environ)
-    process.userdata[_SETTINGS] = settings
-    process.userdata[_VAD] = silero.VAD.load(
-        min_speech_duration=settings.voice.min_speech_duration,
-        min_silence_duration=settings.voice.min_silence_duration,
-        prefix_padding_duration=settings.voice.prefix_padding_duration,
-        activation_threshold=settings.voice.activation_threshold,
-        sample_rate=8000 if settings.voice.vad_sample_rate == 8000 else 16000,
-    )
+    process.userdata[SETTINGS] = settings
+    process.userdata[_VAD] = detector(settings.voice)
 
 
-server = AgentServer(setup_fnc=prepare)
+server = AgentServer(setup_fnc=prepare, preload_modules=["mindbot_worker.voice.image"])
 
 
 @server.rtc_session()
@@ -44,18 +40,23 @@ server = AgentServer(setup_fnc=prepare)
 @monitor_performance(slow_after=5.0)
 async def converse(context: JobContext) -> None:
     """One call, from the greeting until the caller has left."""
-    settings: Settings = context.proc.userdata[_SETTINGS]
+    settings: Settings = context.proc.userdata[SETTINGS]
+    if context.is_fake_job():
+        await trial.converse(context, *_prepared(context, settings, None), settings.voice.greeting)
+        return
+    await connect_with_retry(context, retries=settings.voice.connect_retries)
+    room.end_when_left(context)
+    # what follows takes CPU that several calls which begin at once would rather use to join their rooms
+    history = recovered_conversation()
+    session, agent = _prepared(context, settings, history)
+    excuses = Excuses(context, session, settings.voice)
+    watch_audio(session, deaf_after=settings.voice.deaf_after, on_deaf=excuses.say)
+    await start_in_room(session, agent, context, settings.voice)
+    opening.open_with(session, settings, history)
+
+
+def _prepared(context: JobContext, settings: Settings, history: ChatContext | None) -> tuple[AgentSession[Any], Agent]:
     session = build_session(context, settings.voice, context.proc.userdata[_VAD])
     events.log_speech(session, with_text=settings.log.log_transcripts)
     room.end_with_session(context, session)
-    history = recovered_conversation()
-    agent = Agent(instructions=settings.voice.instructions, chat_ctx=history)
-    if context.is_fake_job():
-        await trial.converse(context, session, agent, settings.voice.greeting)
-        return
-    watch_audio(session, deaf_after=settings.voice.deaf_after)
-    excuse_failures(context, session, settings.voice)
-    await connect_with_retry(context, retries=settings.voice.connect_retries)
-    room.end_when_left(context)
-    await start_in_room(session, agent, context, settings.voice)
-    opening.open_with(session, settings, history)
+    return session, Agent(instructions=settings.voice.instructions, chat_ctx=history)

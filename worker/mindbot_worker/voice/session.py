@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from livekit.agents import NOT_GIVEN, AgentSession, JobContext, TurnHandlingOptions, inference, vad
+from livekit.agents import (
+    NOT_GIVEN,
+    AgentSession,
+    APIConnectOptions,
+    JobContext,
+    TurnHandlingOptions,
+    inference,
+    vad,
+)
+from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.plugins import deepgram, openai
 
 from mindbot_config.voice import Voice
@@ -26,7 +35,9 @@ def build_session(context: JobContext, voice: Voice, detector: vad.VAD) -> Agent
     stt, llm, tts = _ears(voice, meter), *_mind_and_mouth(context, voice, meter)
     for each in (stt, llm, tts):
         context.add_shutdown_callback(each.aclose)
-    return AgentSession(vad=detector, stt=stt, llm=llm, tts=tts, turn_handling=_turns(voice))
+    reply = APIConnectOptions(max_retry=voice.reply_retries)
+    patience = SessionConnectOptions(llm_conn_options=reply, tts_conn_options=reply)
+    return AgentSession(vad=detector, stt=stt, llm=llm, tts=tts, turn_handling=_turns(voice), conn_options=patience)
 
 
 def _ears(voice: Voice, meter: Meter) -> Ears:
@@ -62,6 +73,7 @@ def _mind_and_mouth(context: JobContext, voice: Voice, meter: Meter) -> tuple[Mi
         base_url=voice.openai_base_url or None,
         concurrency=voice.openai_concurrency,
         meter=meter,
+        patience=voice.reply_timeout,
     )
     context.add_shutdown_callback(client.close)
     return (

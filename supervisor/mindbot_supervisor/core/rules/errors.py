@@ -13,12 +13,16 @@ in a minute is a storm that does not end."""
 
 
 def too_many(seen: Observation, policy: Policy) -> Verdict | None:
-    """More than `max_errors` within `error_window` (the guide: more than 10)."""
+    """More than `max_errors` within `error_window` (the guide: more than 10). What a provider did is told, and no more:
+    a new worker would ask the same provider.
+    """
     limit = policy.limits.max_errors
     if seen.errors <= limit:
         return None
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(seen.errors_by.items()))
-    return Verdict(Reason.ERRORS, Urgency.DRAIN, seen.errors, limit, kinds)
+    if seen.errors - seen.provider_errors > limit:
+        return Verdict(Reason.ERRORS, Urgency.DRAIN, seen.errors, limit, kinds)
+    return Verdict(Reason.ERRORS, Urgency.WARN, seen.errors, limit, f"{kinds}; {seen.provider_errors} of a provider")
 
 
 def job_storm(seen: Observation, policy: Policy) -> Verdict | None:

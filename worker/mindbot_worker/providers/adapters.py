@@ -1,0 +1,141 @@
+"""LiveKit's fallback adapters, but for one thing: where a provider refuses the key, the next model is not tried.
+
+All models of a chain have the same key. To ask each of them in turn, and again in the background, would only make the
+caller wait longer for the apology. (Read from livekit-agents 1.8.9: after each model that failed, and before the next
+one, a stream calls `_try_recovery`; it passes over models that are not available, and raises when none is left.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from livekit.agents import NOT_GIVEN, APIConnectionError, APIConnectOptions, APIStatusError, NotGivenOr, llm, stt, tts
+from livekit.agents.llm.fallback_adapter import FallbackLLMStream
+from livekit.agents.stt.fallback_adapter import FallbackRecognizeStream
+from livekit.agents.tts.fallback_adapter import FallbackChunkedStream
+
+REFUSED = frozenset({401, 402})
+"""Wrong key, no credit. A 403 is none of them: it may mean that this one model is not for us."""
+
+_ONCE = APIConnectOptions(max_retry=0)
+"""LiveKit's default for these adapters."""
+
+
+def is_refusal(error: object) -> bool:
+    return isinstance(error, APIStatusError) and error.status_code in REFUSED
+
+
+class Refusals:
+    """The refusal that the models of one adapter have met, while a stream is on its way to raise it."""
+
+    def __init__(self) -> None:
+        self.last: APIStatusError | None = None
+        self._hidden: list[Any] = []
+
+    def hide_the_rest(self, statuses: list[Any], refused: int) -> None:
+        if self._hidden:
+            return
+        # the model is no worse than the others: next time it is the first to be asked again
+        self._hidden = [each for index, each in enumerate(statuses) if each.available or index == refused]
+        for each in self._hidden:
+            each.available = False
+
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """A refusal instead of the adapter's word that all have failed."""
+        try:
+            yield
+        except APIConnectionError:
+            if self.last is not None:
+                raise self.last from None
+            raise
+        finally:
+            for each in self._hidden:
+                each.available = True
+            self._hidden, self.last = [], None
+
+
+class Hearing(stt.FallbackAdapter):
+    def __init__(self, models: list[stt.STT[Any]], refusals: Refusals, **options: Any) -> None:
+        super().__init__(models, **options)
+        self.refusals = refusals
+
+    def stream(
+        self, *, language: NotGivenOr[str] = NOT_GIVEN, conn_options: APIConnectOptions = _ONCE
+    ) -> stt.RecognizeStream:
+        return _HearingStream(self, language, conn_options)
+
+
+class _HearingStream(FallbackRecognizeStream):
+    def __init__(self, adapter: Hearing, language: NotGivenOr[str], conn_options: APIConnectOptions) -> None:
+        super().__init__(stt=adapter, language=language, conn_options=conn_options)
+        self._adapter = adapter
+
+    async def _run(self) -> None:
+        with self._adapter.refusals.raised():
+            await super()._run()
+
+    def _try_recovery(self, model: stt.STT[Any]) -> None:
+        if self._adapter.refusals.last is None:
+            super()._try_recovery(model)
+        else:
+            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._stt_instances.index(model))
+
+
+class Thinking(llm.FallbackAdapter):
+    def __init__(self, models: list[llm.LLM[Any]], refusals: Refusals, **options: Any) -> None:
+        super().__init__(models, **options)
+        self.refusals = refusals
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: APIConnectOptions = _ONCE,
+        **options: Any,
+    ) -> llm.LLMStream:
+        return _ThinkingStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options, **options)
+
+
+class _ThinkingStream(FallbackLLMStream):
+    def __init__(self, adapter: Thinking, **options: Any) -> None:
+        super().__init__(adapter, **options)
+        self._adapter = adapter
+
+    async def _run(self) -> None:
+        with self._adapter.refusals.raised():
+            await super()._run()
+
+    def _try_recovery(self, model: llm.LLM[Any]) -> None:
+        if self._adapter.refusals.last is None:
+            super()._try_recovery(model)
+        else:
+            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._llm_instances.index(model))
+
+
+class Speaking(tts.FallbackAdapter):
+    def __init__(self, models: list[tts.TTS[Any]], refusals: Refusals, **options: Any) -> None:
+        super().__init__(models, **options)
+        self.refusals = refusals
+
+    def synthesize(self, text: str, *, conn_options: APIConnectOptions = _ONCE) -> FallbackChunkedStream:
+        return _SpeakingStream(self, text, conn_options)
+
+
+class _SpeakingStream(FallbackChunkedStream):
+    def __init__(self, adapter: Speaking, text: str, conn_options: APIConnectOptions) -> None:
+        super().__init__(tts=adapter, input_text=text, conn_options=conn_options)
+        self._adapter = adapter
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        with self._adapter.refusals.raised():
+            await super()._run(output_emitter)
+
+    def _try_recovery(self, model: tts.TTS[Any]) -> None:
+        if self._adapter.refusals.last is None:
+            super()._try_recovery(model)
+        else:
+            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._tts_instances.index(model))
