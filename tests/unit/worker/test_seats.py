@@ -45,10 +45,10 @@ async def test_a_request_waits_no_longer_than_its_caller_and_never_goes_ahead(tm
     held = await place.take()
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            await place.take(within=0.05)
+            await place.take(within=0.3)
     held.give_back()
     (await place.take(within=5)).give_back()
-    assert meter.totals()["openai"]["waits"] == 2 and meter.totals()["openai"]["waited"] >= 0.1
+    assert meter.totals()["openai"]["waits"] == 2 and meter.totals()["openai"]["waited"] > 0.3
 
 
 async def test_one_that_is_cancelled_leaves_the_queue(tmp_path: Path) -> None:
