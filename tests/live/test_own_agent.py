@@ -76,7 +76,8 @@ async def test_a_connection_that_comes_and_goes_is_told_with_its_causes(pool, lo
     assert all(0 < each["seconds"] < 30 for each in back)
     told = await wait(pool, "agent.error", room="unsteady", kind="disconnects")
     assert told["causes"] and told["measured"]["loop_lag"] >= 0
-    assert (await wait(pool, "room.disconnected", room="unsteady"))["reason"] == "ROOM_DELETED"
+    left = await wait(pool, "room.disconnected", room="unsteady")
+    assert left["reason"] in ("ROOM_DELETED", "CLIENT_INITIATED"), "whichever of the two comes first"
 
 
 async def test_nobody_is_waited_for_who_has_hung_up_before_the_agent_came(pool, local):  # noqa: F811
