@@ -16,12 +16,11 @@ import tempfile
 import time
 from itertools import cycle
 from pathlib import Path
-from statistics import median
 
 BENCH = Path(__file__).parent
 sys.path[:0] = [str(BENCH.parent / name) for name in ("supervisor", "worker", "config", "tests")]
 
-from contest import host, processes  # noqa: E402
+from contest import host, processes, table  # noqa: E402
 
 from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, calling, load_phrases  # noqa: E402
@@ -70,14 +69,8 @@ async def measure(folder: Path, stack: Local, options: argparse.Namespace) -> No
                 for task in asking:
                     task.cancel()
                 await asyncio.gather(*asking, return_exceptions=True)
-            print(row(calls, *(cell(column) for column in zip(*found, strict=True))), flush=True)
+            print(row(calls, *(table.spread(list(column)) for column in zip(*found, strict=True))), flush=True)
         await asyncio.to_thread(daemon.terminate, 60)
-
-
-def cell(samples: tuple[float, ...]) -> str:
-    """The median, and the range where there are several."""
-    spread = f" ({min(samples):.2f}–{max(samples):.2f})" if len(samples) > 1 else ""
-    return f"{median(samples):.2f}{spread}"
 
 
 def row(*cells: object) -> str:

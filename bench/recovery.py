@@ -4,7 +4,9 @@ A real livekit-server, MindBot with local providers, 4 workers, one call. In eac
 process, that has the call is killed (SIGKILL). Measured are the time until the server lists the new agent as ACTIVE,
 asked every 10 ms, and the time until the caller hears it; and, for comparison, how long a dispatch takes on the same
 machine at the same time when nothing has died (of which livekit-server itself waits 0.2 s, to hear of better workers:
-DefaultAffinityShortCircuit in psrpc), and what happens with recovery off.
+DefaultAffinityShortCircuit in psrpc), and what happens with recovery off. The same with five calls of one worker, whose
+rooms are asked every 50 ms, as the asking takes CPU too. Then eight calls are moved (`restart all --now`): the gap is
+the time for which a caller has no agent, from the moment when the old one has left until the new one is ACTIVE.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ ROUNDS = 20
 WORKERS = 4
 SETTLE = 5.0
 """Seconds of quiet before each kill: the replacement of the last victim has started by then."""
-TOGETHER = 5
+TOGETHER, MOVED = 5, 8
 SILENCE = 30.0
 """Seconds for which the caller waits with recovery off."""
 
@@ -101,6 +103,7 @@ async def together(stack: Local, folder: Path, rounds: int) -> None:
     api = LiveKitApi(server.url, server.api_key, server.api_secret, 5.0)
     came: list[float] = []
     heard: list[float] = []
+    plain: list[float] = []
     for number in range(rounds):
         (folder / str(number)).mkdir()
         with supervised(folder / str(number), stack, workers=1) as daemon:
@@ -121,10 +124,42 @@ async def together(stack: Local, folder: Path, rounds: int) -> None:
                 listening = asyncio.create_task(caller.hear(60, since=killed + 0.1))
                 came += await asyncio.gather(*(active(api, room, before, killed, TOGETHER * 0.01) for room in rooms))
                 heard.append((await listening).started_at - killed)
+                await caller.silence(1.5, within=60)
+                await asyncio.sleep(SETTLE)
+                plain += await dispatched(api, rooms)
             daemon.terminate(60)
     await api.close()
     print(f"worker with {TOGETHER} calls killed -> agent ACTIVE  {summary(came)}", flush=True)
     print(f"worker with {TOGETHER} calls killed -> first sound   {summary(heard)}", flush=True)
+    print(f"{TOGETHER} dispatches at once (no death)    {summary(plain)}", flush=True)
+
+
+async def dispatched(api: LiveKitApi, rooms: list[str]) -> list[float]:
+    """Seconds until each room has one more agent ACTIVE, all asked for in the same moment."""
+    before = {each.identity for room in rooms for each in await api.participants(room)}
+    asked = time.monotonic()
+    await asyncio.gather(*(api.create(room, Dispatch(""), {}) for room in rooms))
+    return await asyncio.gather(*(active(api, room, before, asked, TOGETHER * 0.01) for room in rooms))
+
+
+async def moved(stack: Local, folder: Path) -> None:
+    """MOVED calls on WORKERS workers, all of which are restarted in a hurry."""
+    with supervised(folder, stack, workers=WORKERS) as daemon:
+        await ready(daemon, WORKERS)
+        rooms = [f"move-{number}" for number in range(MOVED)]
+        async with contextlib.AsyncExitStack() as callers:
+            for room in rooms:
+                await callers.enter_async_context(attending(stack.server, room))
+                await answered(daemon, room)
+            await asyncio.sleep(SETTLE)
+            began = time.monotonic()
+            await asyncio.to_thread(lambda: daemon.client("restart", "all", "--now", timeout=240))
+            await asyncio.to_thread(daemon.until, lambda: len(daemon.events("call.migrated")) >= MOVED, 60)
+            took = time.monotonic() - began
+        gaps = [record["seconds"] for record in daemon.events("call.migrated")]
+        lost = len(daemon.events("call.lost"))
+        daemon.terminate(60)
+    print(f"{MOVED} calls moved, {lost} lost -> gap      {summary(gaps)}; all of it took {took:.0f} s", flush=True)
 
 
 async def without(stack: Local, folder: Path) -> None:
@@ -158,7 +193,9 @@ def main() -> None:
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure(stack, Path(folder), rounds))
         asyncio.run(together(stack, Path(folder), max(rounds // 4, 2)))
-        asyncio.run(without(stack, Path(folder)))
+        for name, run in (("moved", moved), ("off", without)):
+            (Path(folder) / name).mkdir()
+            asyncio.run(run(stack, Path(folder) / name))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,12 @@ class Options:
     """What the command line says beside the settings."""
 
     local: bool = False
+
+
+@cache
+def own_version() -> str:
+    """It stands in the package's metadata: to read that takes longer than the rest of a status."""
+    return version("mindbot-supervisor")
 
 
 class Daemon:
@@ -252,7 +258,7 @@ class Daemon:
         self._logs.note(
             events.SUPERVISOR_UPGRADED,
             pid=os.getpid(),
-            version=version("mindbot-supervisor"),
+            version=own_version(),
             workers=len(state.children),
             calls=self._engine.pool.active_calls,
         )
@@ -298,7 +304,7 @@ class Daemon:
         self._records.output(ref, level, event, fields)
 
     def _status(self) -> Json:
-        view = View(version("mindbot-supervisor"), os.getpid(), self._mode.value, self._started)
+        view = View(own_version(), os.getpid(), self._mode.value, self._started)
         status = view.status(self._engine.pool, time.monotonic(), time.time())
         launcher = figures.of_launcher(self._engine.launcher.describe(), self._engine.helpers)
         supervisor = {**status["supervisor"], **launcher}
@@ -317,7 +323,7 @@ class Daemon:
         self._logs.note(
             events.SUPERVISOR_STARTED,
             pid=os.getpid(),
-            version=version("mindbot-supervisor"),
+            version=own_version(),
             workers=pool.workers,
             runs=pool.command.split()[0] if pool.command else pool.agent,
             mode=self._mode.value,

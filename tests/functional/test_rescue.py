@@ -11,7 +11,7 @@ from functional.twirp import KEY, SECRET, job_of, person, serving
 from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.answers import Alone, Failed, Recovered
 from mindbot_supervisor.runtime.attempt import Watch
-from mindbot_supervisor.runtime.livekit_api import ApiError, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.runtime.livekit_api import WARM, ApiError, LiveKitApi, NotFound, base_url
 from mindbot_supervisor.runtime.livekit_records import Dispatch
 from mindbot_supervisor.runtime.rescue import Rescuer
 from mindbot_worker import wire
@@ -277,7 +277,7 @@ async def test_the_new_agent_is_let_in_without_a_journal_too(tmp_path):
 async def test_a_moved_call_has_its_old_agent_until_a_worker_has_the_new_one_ready(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         told, ready = [], []
-        watch = Watch(lambda: bool(ready), lambda: told.append(twirp.agents(ROOM)))
+        watch = Watch(lambda: bool(ready), lambda _: told.append(twirp.agents(ROOM)))
         moving = asyncio.create_task(rescuer.recover(MOVE, watch))
         await eventually(lambda: "CreateDispatch" in twirp.asked)
         await asyncio.sleep(0.3)
@@ -304,6 +304,15 @@ async def test_a_call_that_no_worker_takes_stays_with_its_agent_and_its_dispatch
         assert isinstance(await rescuer.recover(MOVE, READY), Recovered)
 
 
+async def test_an_agent_that_is_ready_too_late_to_come_in_within_the_deadline_is_called_off(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
+        late = time.monotonic() + 0.8
+        answer = await rescuer.recover(recover(moved=True, seconds=1.0), Watch(lambda: time.monotonic() > late))
+        assert answer == Failed("no agent came within 1 s", untouched=True)
+        assert twirp.agents(ROOM) == [CALL.identity]
+        assert len(twirp.dispatches[ROOM]) == 1
+
+
 async def test_an_agent_of_another_host_is_let_in_as_soon_as_livekit_tells_that_it_has_the_job(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         answer = await rescuer.recover(recover(moved=True, seconds=5))
@@ -323,7 +332,7 @@ async def test_where_the_old_agent_is_gone_already_the_new_one_waits_for_nothing
     async with rescuing(tmp_path) as (twirp, rescuer):
         twirp.leave(ROOM, CALL.identity)
         told = []
-        answer = await rescuer.recover(MOVE, Watch(left_alone=lambda: told.append(True)))
+        answer = await rescuer.recover(MOVE, Watch(left_alone=lambda _: told.append(True)))
         assert isinstance(answer, Recovered)
         assert told == [True]
         (made,) = twirp.dispatches[ROOM]
@@ -385,6 +394,25 @@ async def test_the_api_knows_nobody_in_a_room_that_is_not_there_and_says_what_is
         twirp.status = 503
         with pytest.raises(ApiError, match="503"):
             await api.dispatches("none")
+        await api.close()
+
+
+async def test_the_api_has_open_connections_when_a_recovery_begins():
+    met = set()
+
+    async def answer(reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            met.add(writer)
+            await eventually(lambda: len(met) >= WARM)  # all at the same time
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        api = LiveKitApi(f"ws://127.0.0.1:{port}", KEY, SECRET, 5.0)
+        api.start()
+        await eventually(lambda: len(met) == WARM)
+        for each in met:
+            assert not each.is_closing()
         await api.close()
 
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ class Cell:
     """Of the log: each status, None where there is none, and whether that error was recoverable."""
     usual: bool = False
     """Played in every test run; the others with PROVIDER_FAULTS=all."""
+    or_heard: tuple[str, ...] = ()
+    """The same without an excuse: where the ears are back before the caller pauses, what is said then is answered."""
 
     @property
     def name(self) -> str:
@@ -118,6 +120,11 @@ def once(kind: str, fault: Fault, *heard: str, errors: str, usual: bool = False)
     return _cell(kind, fault, 1, heard, errors, usual)
 
 
+def deaf(fault: Fault, *heard: str, usual: bool = False) -> Cell:
+    """Connected anew: no error yet."""
+    return replace(_cell(STT, fault, 1, heard, "", usual), or_heard=(GREETING, ANSWER))
+
+
 def lasting(kind: str, fault: Fault, *heard: str, errors: str, usual: bool = False) -> Cell:
     return _cell(kind, fault, 1000, heard, errors, usual)
 
@@ -136,9 +143,9 @@ CELLS = [
     once(STT, REFUSED, ANSWER, errors=FINAL),
     once(STT, LIMITED, ANSWER, errors=RECOVERABLE),
     once(STT, BROKEN, ANSWER, errors=RECOVERABLE),
-    once(STT, STALLED, EXCUSE, ANSWER, errors="", usual=True),  # connected anew: no error yet
+    deaf(STALLED, EXCUSE, ANSWER, usual=True),
     once(STT, DROPPED, ANSWER, errors=RECOVERABLE, usual=True),
-    once(STT, EMPTY, EXCUSE, ANSWER, errors=""),
+    deaf(EMPTY, EXCUSE, ANSWER),
     once(LLM, REFUSED, EXCUSE, ANSWER, errors=FINAL),
     once(LLM, LIMITED, ANSWER, errors=RECOVERABLE),
     once(LLM, BROKEN, ANSWER, errors=RECOVERABLE, usual=True),
@@ -155,7 +162,7 @@ CELLS = [
     lasting(STT, LIMITED, EXCUSE, APOLOGY, errors=BOTH),
     lasting(STT, BROKEN, EXCUSE, APOLOGY, errors=BOTH, usual=True),
     lasting(STT, STALLED, EXCUSE, APOLOGY, errors=FINAL),
-    lasting(STT, DROPPED, EXCUSE, APOLOGY, errors=BOTH),
+    lasting(STT, DROPPED, EXCUSE, APOLOGY, errors=RECOVERABLE),  # the final ones have a status or none
     lasting(STT, EMPTY, EXCUSE, APOLOGY, errors=FINAL),
     lasting(LLM, REFUSED, EXCUSE, APOLOGY, errors=FINAL),
     lasting(LLM, LIMITED, EXCUSE, APOLOGY, errors=BOTH),

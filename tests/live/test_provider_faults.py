@@ -34,7 +34,8 @@ def names_of(item):
 @pytest.mark.parametrize("cell", PLAYED, ids=[cell.name for cell in PLAYED])
 def test_a_fault_is_heard_logged_and_counted_as_the_table_says(pool, cell):
     seen = pool.cells[cell]
-    assert (seen.heard, seen.ended) == (cell.heard, cell.ends)
+    assert seen.heard in (cell.heard, cell.or_heard)
+    assert seen.ended == cell.ends
     assert not seen.inaudible, "whatever was spoken was heard"
     assert seen.silence < SILENCE
     assert {kind for kind, _, _ in seen.errors} <= {cell.kind}

@@ -153,6 +153,18 @@ def open_for_calls(server: AgentServer) -> None:
         enough.set()
 
 
+def holding_refill(server: AgentServer) -> Callable[[bool], None]:
+    """What makes the pool start no processes but those that a call waits for, and lets it again."""
+    pool, name = _pool(server), "_default_num_idle_processes"
+    wanted = getattr(pool, name, None)
+
+    def hold(held: bool) -> None:
+        if wanted is not None:
+            setattr(pool, name, 0 if held else wanted)
+
+    return hold
+
+
 def warm_processes(server: AgentServer) -> int:
     """Job processes that wait for a call."""
     queue = getattr(_pool(server), "_warmed_proc_queue", None)

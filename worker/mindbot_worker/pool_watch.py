@@ -14,6 +14,7 @@ from mindbot_worker import livekit_internals as internals
 from mindbot_worker.calls import Calls, Started
 from mindbot_worker.inbox import Inbox
 from mindbot_worker.memory import Tidy
+from mindbot_worker.refill import Refill
 from mindbot_worker.reports import Report
 
 STARTED, ENDED = "job.started", "job.ended"
@@ -38,6 +39,7 @@ class PoolWatch:
 
     def install(self) -> None:
         """Once the pool exists and before it starts."""
+        self._refill = Refill(internals.holding_refill(self._server))
         internals.on_pool_event(self._server, "process_ready", self._on_ready)
         internals.on_pool_event(self._server, "process_job_launched", self._on_launched)
         internals.on_pool_event(self._server, "process_closed", self._on_closed)
@@ -65,6 +67,7 @@ class PoolWatch:
         )
         self._calls.opened(call, time.monotonic())
         self._tidy.call_started()
+        self._refill.call_started()
         logger.info("a call has started", extra={"event": STARTED, "room": call.room, "job": call.job})
         self._changed()
 

@@ -64,6 +64,13 @@ def move_next(state: State, now: float) -> None:
         move(state, worker, now)
 
 
+def come_first(state: State, now: float) -> bool:
+    """Whether other workers are giving callers new agents at this moment: what else is to start can wait for that."""
+    if state.recovery is None or not state.recovery.is_urgent(now):
+        return False
+    return any(migration.takes_calls(worker) for worker in state.workers.values())
+
+
 def end_moved(state: State, now: float) -> None:
     """End the workers that only lived on until their calls were with others."""
     for ref, worker in list(state.workers.items()):

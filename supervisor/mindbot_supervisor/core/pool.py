@@ -136,15 +136,16 @@ class Pool(State):
         """What came of an attempt to bring a new agent to the caller of this job."""
         if self.recovery is not None:
             self.make(self.recovery.answered(job, answer, now))
+            self.reseat = True
             live_calls.end_moved(self, now)
             if isinstance(answer, Recovered | Alone):  # one that failed is tried again at the next tick
                 live_calls.move_next(self, now)
         return self._effects(now)
 
-    def left_alone(self, job: str, now: float) -> Effects:
-        """The agent of a call that is moved is out of the room: its successor may go in."""
+    def left_alone(self, job: str, since: float) -> Effects:
+        """The agent of a call that is moved is out of the room, and its successor may go in."""
         if self.recovery is not None:
-            self.recovery.left_alone(job, now)
+            self.recovery.left_alone(job, since)
         return Effects()
 
     def tick(self, now: float) -> Effects:

@@ -25,6 +25,9 @@ PATIENCE = 60.0
 of one needs them, as its replacement has to start first."""
 OVERDUE = 5.0
 """Seconds beyond its deadline after which an attempt that nobody answered for has failed."""
+CALLERS_FIRST = 1.0
+"""Seconds for which nothing else is started on the host when callers have lost their agents, unless that is over
+sooner: the start of a worker takes 0.2 s of CPU, and five agents that come at once need all of two cores."""
 REMEMBERED = 4096
 """Calls that were taken away from their worker and are not gone from its beats yet."""
 
@@ -156,8 +159,10 @@ class Recovery:
         return job in self.cases or job in self.open.gone
 
     def elsewhere(self, job: str) -> bool:
-        """Whether this call is no longer its first worker's, so that its end there says nothing."""
-        return self.left(job) and not (job in self.cases and self.cases[job].attended)
+        """Whether this job does not have its call: no longer, or not yet, so that its end says nothing."""
+        if self.left(job):
+            return job not in self.cases or not self.cases[job].attended
+        return any(case.attended and case.successor == job for case in self.cases.values())
 
     def passed_on(self, job: str) -> bool:
         """Whether a new agent has this call: what is left of the old one is leaving."""
@@ -170,6 +175,11 @@ class Recovery:
     def moving(self, ref: Ref) -> bool:
         """Whether a call of this worker is still on its way to another one."""
         return any(case.moved and case.ref == ref for case in self.cases.values())
+
+    def is_urgent(self, now: float) -> bool:
+        """Whether a caller has lost the agent just now, and a new one is on its way."""
+        cases = self.cases.values()
+        return any(not case.moved and case.due is None and now - case.since < CALLERS_FIRST for case in cases)
 
     def wake_at(self) -> float | None:
         return min((case.due for case in self.cases.values() if case.due is not None), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import events, rolling, slots
+from . import events, live_calls, rolling, slots
 from .actions import Spawn
 from .happenings import Relieved
 from .history import History
@@ -23,7 +23,7 @@ def settle(state: State, now: float) -> None:
     state.reseat = False
     _relieve(state, now)
     rolling.carry_on(state, now)
-    if not state.stopping:
+    if not state.stopping and not live_calls.come_first(state, now):
         _fill(state, now)
 
 

@@ -29,6 +29,8 @@ OFFER = 2.0
 """Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again.
 What became of it is listed up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked as
 well; an agent that another host sends later than this is called back by the server, as its dispatch is deleted."""
+SWAP_UNTIL = 0.6
+"""Share of an attempt's time after which no old agent is taken out any more: the new one needs the rest to come in."""
 NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
 
 
@@ -42,11 +44,11 @@ class Finished(Exception):
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What is known here, and who wants to know: `started_here`, whether one of our own workers has started the new
-    job; `left_alone` is told that the old agent of a moved call is out of the room.
+    job; `left_alone` is told when the old agent of a moved call was taken out of the room (monotonic time).
     """
 
     started_here: Callable[[], bool] = lambda: False
-    left_alone: Callable[[], None] = lambda: None
+    left_alone: Callable[[float], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Attempt:
             await self._look(await self.api.participants(self._room))
             self.problem = ""
             self.taken_up = self.taken_up or self.watch.started_here()
-            if self.taken_up and self.untouched:
+            if self.taken_up and self.untouched and self._has_time:
                 await self._swap()
             if not self.taken_up and time.monotonic() - self._offered > OFFER:
                 await self._offer_again()
@@ -101,6 +103,10 @@ class Attempt:
     def untouched(self) -> bool:
         """The old agent lives and is in the room as before."""
         return self.action.moved and not self._removed
+
+    @property
+    def _has_time(self) -> bool:
+        return self.until - time.monotonic() > (1 - SWAP_UNTIL) * self.action.seconds
 
     @property
     def _room(self) -> str:
@@ -131,7 +137,7 @@ class Attempt:
             return
         await self._adopt(people, earlier)
         if self.untouched and all(each.identity != self.action.call.identity for each in people):
-            self._left()
+            self._left(time.monotonic())
         self._learn(dispatches, earlier)
         if not self.untouched:
             await self._remove()
@@ -149,14 +155,15 @@ class Attempt:
     async def _swap(self) -> None:
         """The new agent stands ready: the old one out of the room, the new one in."""
         self.journals.keep(self._journal, self._job)
+        began = time.monotonic()
         await self._remove()
-        self._left()
+        self._left(began)
         self.journals.pass_on(self._journal, self._job)
         await self._delete(*self._theirs)
 
-    def _left(self) -> None:
+    def _left(self, since: float) -> None:
         self._removed = True
-        self.watch.left_alone()
+        self.watch.left_alone(since)
 
     async def _adopt(self, people: list[Participant], earlier: list[Dispatch]) -> None:
         """An agent of an earlier attempt came after all."""

@@ -224,7 +224,7 @@ class Engine:
     def _watch_of(self, job: str) -> Watch:
         return Watch(
             started_here=lambda: self.pool.has_successor(job),
-            left_alone=lambda: self.carry_out(self.pool.left_alone(job, time.monotonic())),
+            left_alone=lambda since: self.carry_out(self.pool.left_alone(job, since)),
         )
 
     def _signal(self, ref: Ref, number: int) -> None:
@@ -365,10 +365,10 @@ class Engine:
     async def _sweep(self, ref: Ref, grace: float) -> None:
         """See that nothing of a dead worker's tree stays behind."""
         deadline = time.monotonic() + grace
-        tree = await asyncio.to_thread(sweep.members, self._family, self._lock, ref)
-        while tree and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if not await asyncio.to_thread(sweep.members, self._family, self._lock, ref):
+                break
             await asyncio.sleep(0.1)
-            tree = await asyncio.to_thread(sweep.members, self._family, self._lock, ref)
         await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
         with self._lock:
             self._family.forget([ref])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -24,6 +25,8 @@ TOKEN_LIFE, CLOCK_SKEW = 300, 60
 """Seconds that a token is valid, and by how much the server's clock may be behind."""
 KEEP_WARM = 20.0
 """Seconds between two looks at the server while nothing happens: a new TLS connection would cost two round trips."""
+WARM = 3
+"""Connections that are kept open for it: so many requests begin a recovery, side by side."""
 IDLE_CONNECTION = 90.0
 ANSWER_MAX = 4 * 1024 * 1024
 """Bytes of an answer; a room of a thousand participants has less than a tenth."""
@@ -52,7 +55,7 @@ class LiveKitApi:
         return self._base, self._api_key, self._secret, self._timeout
 
     def start(self) -> None:
-        """Connect, and keep a connection open from now on."""
+        """Connect, and keep connections open from now on."""
         self._warming = asyncio.get_running_loop().create_task(self._keep_warm())
 
     async def close(self) -> None:
@@ -114,15 +117,18 @@ class LiveKitApi:
         return self._session
 
     async def _keep_warm(self) -> None:
-        import aiohttp  # in its own time: it takes long to load, and the first worker is not to wait for it
+        import aiohttp  # noqa: F401 - in its own time: it takes long to load, and the first worker is not to wait for it
 
         while True:
-            try:
-                async with self._connected().get(f"{self._base}/") as answer:
-                    await answer.content.read(ANSWER_MAX)
-            except (TimeoutError, aiohttp.ClientError, OSError):  # it will be told when it matters
-                pass
+            await asyncio.gather(*(self._touch() for _ in range(WARM)))
             await asyncio.sleep(KEEP_WARM)
+
+    async def _touch(self) -> None:
+        import aiohttp
+
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):  # it will be told when it matters
+            async with self._connected().get(f"{self._base}/") as answer:
+                await answer.content.read(ANSWER_MAX)
 
     def _token(self, room: str) -> str:
         now = int(time.time())

@@ -13,8 +13,8 @@ from .proctable import Proc
 MB = 1024 * 1024
 KB = 1024
 ROLLUP_BYTES = 4096
-STILL, AGAIN = 256 * KB, 60.0
-"""Bytes of RSS, and seconds, within which a reading stands. To read 200 MiB takes 5 ms."""
+STILL, AGAIN = 512 * KB, 120.0
+"""Bytes of RSS, and seconds, within which a reading stands. To read 200 MiB takes 8 ms."""
 SUMMARY = Path("/proc/self/smaps_rollup")
 """Not there in old kernels."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import openai
 import pytest
-from livekit.agents import APIConnectOptions, APIStatusError, llm
+from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm
 from livekit.plugins import openai as plugin
 
 from live.livekit import Local
@@ -186,3 +186,17 @@ async def test_errors_are_counted(standins: Local, host: Path) -> None:
         with pytest.raises(Exception, match=r"500|onnection"):
             await ask(client)
     assert meter.totals()["openai"] == {"requests": 2, "errors": 2}
+
+
+@pytest.mark.parametrize("after", [0, 2])
+async def test_a_voice_that_says_nothing_more_fails_as_soon_as_a_caller_can_wait(
+    standins: Local, host: Path, after: int
+) -> None:
+    standins.break_next("tts", "stall", after=after)
+    options = {"api_key": "a-key", "base_url": standins.openai_base_url, "concurrency": SEATS, "meter": Meter()}
+    client = open_client(**options, patience=0.5)
+    async with asyncio.timeout(10):  # the plugin itself would wait for 30 s
+        with pytest.raises(APIError):
+            await speak(client, "Good day, and what a fine day it is.")
+        assert await speak(client, "Good day.")
+    await client.close()

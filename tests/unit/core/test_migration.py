@@ -114,6 +114,15 @@ def test_a_call_counts_once_while_its_old_agent_leaves():
     assert driver.pool.active_calls == 2
 
 
+def test_a_new_agent_that_ends_before_its_turn_had_no_call_of_its_own():
+    driver = pool()
+    heavy(driver)
+    driver.beat(B, calls=(replace(call(1), job="AJ_new"),))
+    driver.beat(B, calls=())
+    assert not driver.told(events.CALL_ENDED)
+    assert driver.pool.counts.ended == 0
+
+
 def test_memory_kills_anyway_when_the_calls_do_not_move_in_time():
     driver = pool()
     heavy(driver)

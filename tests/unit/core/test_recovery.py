@@ -3,12 +3,12 @@
 import pytest
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import Forget, Recover
+from mindbot_supervisor.core.actions import Forget, Recover, Spawn
 from mindbot_supervisor.core.answers import Alone, Failed, Recovered, Terms
 from mindbot_supervisor.core.calls import CallCounts
 from mindbot_supervisor.core.deaths import FORGIVEN
 from mindbot_supervisor.core.model import Change, Exit, Ref
-from mindbot_supervisor.core.recovery import OVERDUE, PATIENCE, PAUSE, Recovery
+from mindbot_supervisor.core.recovery import CALLERS_FIRST, OVERDUE, PATIENCE, PAUSE, Recovery
 from mindbot_worker.reports import ENDING
 from mindbot_worker.wire import CALL_ENDING, Ended
 
@@ -250,3 +250,30 @@ def test_a_retry_wakes_the_pool():
     assert driver.pool.wake_at() == driver.now + PAUSE
     driver.tick(PAUSE)
     assert [each.attempt for each in driver.did(Recover)] == [1, 2]
+
+
+def test_the_dead_workers_seat_is_filled_when_its_callers_have_new_agents():
+    driver = pool()
+    driver.beat(A, calls=(call(1), call(2)))
+    spawned = len(driver.did(Spawn))
+    driver.do(driver.pool.exited(A, Exit(signal=9), driver.now))
+    driver.do(driver.pool.answered("AJ_1", CAME, driver.now + 0.3))
+    assert len(driver.did(Spawn)) == spawned
+    driver.do(driver.pool.answered("AJ_2", CAME, driver.now + 0.4))
+    assert len(driver.did(Spawn)) == spawned + 1
+
+
+@pytest.mark.parametrize("why", ["it takes too long", "an attempt has failed", "nobody else takes calls"])
+def test_the_seat_is_filled_all_the_same_where(why):
+    driver = pool()
+    driver.beat(A, calls=(call(1),))
+    if why == "nobody else takes calls":
+        for ref in (B, Ref(2, 1)):
+            driver.beat(ref, registered=False)
+    spawned = len(driver.did(Spawn))
+    driver.do(driver.pool.exited(A, Exit(signal=9), driver.now))
+    if why == "it takes too long":
+        driver.tick(CALLERS_FIRST)
+    elif why == "an attempt has failed":
+        driver.do(driver.pool.answered("AJ_1", NONE, driver.now))
+    assert len(driver.did(Spawn)) == spawned + 1

@@ -48,7 +48,7 @@ def tree(monkeypatch):
     return Tree(monkeypatch)
 
 
-def test_a_quiet_tree_is_read_in_full_every_minute(tree):
+def test_a_quiet_tree_is_read_in_full_now_and_then(tree):
     assert tree.at(0.0)[1]
     assert not any(tree.at(float(now))[1] for now in range(1, int(QUIET_EVERY)))
     assert tree.at(QUIET_EVERY)[1]

@@ -27,11 +27,14 @@ class Mind(LLM[Any]):
 
 
 class Session(rtc.EventEmitter[str]):
+    excuses: Excuses
+
     def __init__(self) -> None:
         super().__init__()
         self.llm = Mind()
         self.llm.on("error", lambda error: self.emit("error", Some(error=error)))
         self.said: list[str] = []
+        self.user_state = "listening"
 
     def say(self, text: str, *, add_to_chat_ctx: bool) -> None:
         assert not add_to_chat_ctx
@@ -51,10 +54,13 @@ class Session(rtc.EventEmitter[str]):
             self.error(kind)
         speech.done(speech)
 
-    def caller(self, state: str = "speaking", transcript: str = "") -> None:
-        self.emit("user_state_changed", Some(new_state=state))
-        if transcript:
-            self.emit("user_input_transcribed", Some(transcript=transcript))
+    def caller(self, transcript: str = "", *, pauses: bool = True) -> None:
+        """Says something, of which this was understood."""
+        for state in ("speaking", "listening")[: 1 + pauses]:
+            self.user_state = state
+            self.emit("user_state_changed", Some(new_state=state))
+            if transcript and state == "speaking":
+                self.emit("user_input_transcribed", Some(transcript=transcript))
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.fixture
 def session(ended: list[Any]) -> Session:
     made = Session()
-    Excuses(Some(), made, VOICE)  # type: ignore[arg-type]
+    made.excuses = Excuses(Some(job=Some(id="AJ_1")), made, VOICE)  # type: ignore[arg-type]
     return made
 
 
@@ -111,16 +117,35 @@ def test_an_empty_answer_is_an_error_of_the_model(session: Session) -> None:
 
 def test_deaf_ears_are_excused_only_to_a_caller_who_said_something(session: Session, ended: list[Any]) -> None:
     session.error("stt")
-    session.caller("speaking", "Hello")
+    session.caller("Hello")
     session.error("stt")
     assert not session.said
-    session.caller("speaking")
+    session.caller()
     session.error("stt")
     session.error("stt")
     assert session.said == ["Pardon?"], "once for what was said"
-    session.caller("speaking")
+    session.caller()
     session.error("stt", status=401)
     assert session.said == ["Pardon?"] and not ended, "LiveKit ends such a session itself, at once"
+
+
+def test_who_speaks_is_asked_again_at_the_next_pause_unless_understood_by_then(session: Session) -> None:
+    session.caller(pauses=False)
+    session.excuses.say()
+    assert not session.said
+    session.caller()
+    assert session.said == ["Pardon?"]
+    session.caller(pauses=False)
+    session.excuses.say()
+    session.caller("Hello")
+    session.caller("Hello")
+    assert session.said == ["Pardon?"]
+
+
+def test_nothing_is_said_once_the_call_is_being_ended(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(excuse, "has_begun", lambda _: True)
+    session.excuses.say()
+    assert not session.said
 
 
 def test_a_voice_that_is_long_in_failing_has_no_third_trial(

@@ -11,7 +11,7 @@ from typing import Any
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
 from mindbot_worker import timings
-from mindbot_worker.jobs import handing_over, keeping, loop_watch, once, rooms, sessions
+from mindbot_worker.jobs import handing_over, keeping, loop_watch, once, rooms, rtc_logs, sessions
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.home import Home
 from mindbot_worker.jobs.outbox import Outbox
@@ -42,6 +42,7 @@ class Setup:
         if process.executor_type is JobExecutorType.PROCESS:
             settle()
             guard(redactor(os.environ))
+            rtc_logs.leave_to_library()
         return self.inner(process) if self.inner is not None else None
 
 

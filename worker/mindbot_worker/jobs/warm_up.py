@@ -39,3 +39,16 @@ with contextlib.suppress(Exception):  # an agent without them; and whoever needs
     from mindbot_worker.providers import tls
 
     tls.context()
+
+with contextlib.suppress(Exception):  # models that pydantic completes at their first use: 12 ms of each session's start
+    from livekit.agents import llm, voice
+    from openai.pagination import AsyncPage
+    from openai.types import Model
+
+    AsyncPage[Model]
+    _said = llm.ChatContext.empty()
+    _message = _said.add_message(role="user", content="hello")
+    llm.ChatContext.from_dict(_said.to_dict())
+    llm.AgentConfigUpdate(instructions="be kind", tools_added=[], tools_removed=[])
+    voice.AgentStateChangedEvent(old_state="initializing", new_state="listening")
+    voice.ConversationItemAddedEvent(item=_message)

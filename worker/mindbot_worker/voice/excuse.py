@@ -21,7 +21,7 @@ from livekit.agents.voice import SpeechHandle
 
 from mindbot_config.voice import Voice
 from mindbot_worker.providers.adapters import is_refusal
-from mindbot_worker.robust.failing import Terms, fail_soon
+from mindbot_worker.robust.failing import Terms, fail_soon, has_begun
 
 _MOUTH_RESTS = 2.0
 """Seconds from a failure of the voice to the excuse, which is its next trial: some faults are over by then."""
@@ -46,13 +46,21 @@ class Excuses:
         self._last: Any = None
         self._unheard = False
         """Whether the caller has said something of which nothing was understood yet."""
+        self._owed = False
+        """Whether the excuse waits for the caller to pause."""
         session.on("error", self._on_error)
         session.on("speech_created", self._on_speech)
         session.on("user_state_changed", self._on_caller)
         session.on("user_input_transcribed", self._on_transcript)
 
     def say(self) -> None:
-        self._unheard = False
+        """At once, or when the caller pauses: nobody hears what is said while they speak themselves."""
+        if has_begun(self._context):
+            return
+        if self._session.user_state == "speaking":
+            self._owed = True
+            return
+        self._owed = self._unheard = False
         if self._voice.excuse:
             with contextlib.suppress(RuntimeError):  # the session is closing
                 # no part of the conversation: to the model there was no reply
@@ -105,7 +113,12 @@ class Excuses:
             self.say()
 
     def _on_caller(self, event: UserStateChangedEvent) -> None:
-        self._unheard = self._unheard or event.new_state == "speaking"
+        if event.new_state == "speaking":
+            self._unheard = True
+        elif self._owed and self._unheard:
+            self.say()
+        else:
+            self._owed = False  # what was said in the end is understood, and answered
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():

@@ -1,0 +1,40 @@
+"""When warm job processes are made up for."""
+
+import asyncio
+
+import pytest
+
+from mindbot_worker import refill
+from mindbot_worker.refill import Refill
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    monkeypatch.setattr(refill, "AFTER", 0.1)
+    monkeypatch.setattr(refill, "WITHIN", 0.3)
+    return []
+
+
+async def until(held: list[bool], expected: list[bool]) -> None:
+    async with asyncio.timeout(5):
+        while held != expected:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_not_while_calls_are_starting(held: list[bool]) -> None:
+    watch = Refill(held.append)
+    watch.call_started()
+    watch.call_started()
+    assert held == [True]
+    await until(held, [True, False])
+    watch.call_started()
+    await until(held, [True, False, True, False])
+
+
+async def test_in_the_end_also_where_calls_never_cease(held: list[bool]) -> None:
+    watch = Refill(held.append)
+    async with asyncio.timeout(5):
+        while False not in held:
+            watch.call_started()
+            await asyncio.sleep(0.01)
+    assert held == [True, False]
