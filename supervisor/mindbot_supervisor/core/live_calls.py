@@ -55,7 +55,8 @@ def move(state: State, worker: Worker, now: float) -> None:
     if state.recovery is None or why is None:
         return
     calls = _unmoved(state, worker.ref)[: _seats_beside(state, worker.ref)]
-    state.make(state.recovery.move(calls, worker.ref, worker.pid, now, why.value))
+    pressed = why in (Reason.MEMORY, Reason.DRAIN_TIMEOUT)
+    state.make(state.recovery.move(calls, worker.ref, worker.pid, now, why.value, pressed=pressed))
 
 
 def move_next(state: State, now: float) -> None:

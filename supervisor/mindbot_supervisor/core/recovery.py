@@ -28,6 +28,8 @@ OVERDUE = 5.0
 CALLERS_FIRST = 1.0
 """Seconds for which nothing else is started on the host when callers have lost their agents, unless that is over
 sooner: the start of a worker takes 0.2 s of CPU, and five agents that come at once need all of two cores."""
+PRESSED = 4
+"""Times as many calls are moved side by side where whoever has not moved in time is cut: a longer gap is no loss."""
 REMEMBERED = 4096
 """Calls that were taken away from their worker and are not gone from its beats yet."""
 
@@ -65,12 +67,15 @@ class Recovery:
             return self._give_up(case, now, events.CALL_QUARANTINED, f"{died_here} agents died in this room")
         return self._try(case, now, replaces=died.call.job if died else "")
 
-    def move(self, calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str) -> Moves:
+    def move(
+        self, calls: Iterable[Call], ref: Ref, pid: int | None, now: float, reason: str, *, pressed: bool = False
+    ) -> Moves:
         """Give live calls a new agent each, as many as there is room for side by side. The old one has the call until
         the new one waits before the room: then it has to leave, and at no time do two of them answer.
         """
         moves: Moves = []
-        room = self.terms.at_once - sum(case.moved for case in self.cases.values())
+        at_once = self.terms.at_once * (PRESSED if pressed else 1)
+        room = at_once - sum(case.moved for case in self.cases.values())
         wanted = [call for call in calls if call.job not in self.cases and call.state != CALL_ENDING]
         for call in wanted[: max(room, 0)]:
             moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True, attended=True), now)

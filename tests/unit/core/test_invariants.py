@@ -16,6 +16,7 @@ from mindbot_supervisor.core.history import ERRORS_KEPT
 from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.pressure import Host
+from mindbot_supervisor.core.recovery import PRESSED
 from mindbot_supervisor.core.slots import JITTER
 from mindbot_worker.wire import FROM_THREAD, Beat, Call, Ended, Failure
 
@@ -302,7 +303,7 @@ class PoolMachine(Shell):
         recovery = self.pool.recovery
         if recovery is not None:
             moving = [case for case in recovery.cases.values() if case.moved]
-            assert len(moving) <= recovery.terms.at_once
+            assert len(moving) <= recovery.terms.at_once * PRESSED
             assert all(case.moved for case in recovery.cases.values() if case.attended)
 
     def teardown(self) -> None:

@@ -262,6 +262,13 @@ def test_only_so_many_calls_are_moved_at_one_time_and_each_that_has_moved_lets_t
     assert moved(driver)[5:] == ["AJ_1"]
 
 
+def test_calls_that_would_be_cut_otherwise_are_moved_more_at_one_time():
+    driver = pool()
+    driver.pool.recover_by(Terms(2, 5.0, at_once=1))
+    heavy(driver)
+    assert moved(driver) == ["AJ_1", "AJ_2"]
+
+
 def test_an_agent_that_was_called_off_before_it_had_the_call_is_not_counted():
     driver = hurried(call(1))
     driver.beat(B, calls=(call(1, job="AJ_2"),))
