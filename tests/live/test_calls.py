@@ -68,7 +68,7 @@ async def test_a_killed_worker_is_told_within_a_second_and_other_calls_go_on(tmp
             assert time.monotonic() - killed < 1 + 1
             assert (exited["verdict"], exited["signal"]) == ("signal", "SIGKILL")
             assert exited["calls"] >= 1
-            assert daemon.events("call.lost", room=rooms[0])
+            await wait(daemon, "call.lost", room=rooms[0], timeout=5)
             for room in spared:
                 await callers[room].silence(1.0, within=30)
                 ended = await callers[room].say(PHRASES[0])
