@@ -80,6 +80,8 @@ LIMITED = Fault("429, Retry-After 2", "status", {"status": 429, "retry_after": 2
 BROKEN = Fault("500", "status", {"status": 500})
 STALLED = Fault("stall", "stall")
 CUT = Fault("cut stream", "cut", {"after": 2})
+ABNORMAL = 1006
+"""Of a WebSocket that broke: there was no status. The plugin tells it or nothing, whichever end sees it first."""
 DROPPED = Fault("dropped websocket", "drop", {"after": 0.3})
 EMPTY = Fault("empty", "empty")
 
@@ -130,7 +132,7 @@ def lasting(kind: str, fault: Fault, *heard: str, errors: str, usual: bool = Fal
 
 
 def _cell(kind: str, fault: Fault, times: int, heard: tuple[str, ...], errors: str, usual: bool) -> Cell:
-    status = fault.details.get("status") or (1006 if fault is DROPPED else None)
+    status = fault.details.get("status")
     told = frozenset((status, word == RECOVERABLE) for word in errors.split())
     return Cell(kind, fault, times, (GREETING, *heard), told, usual)
 
@@ -242,7 +244,8 @@ async def _play(cell: Cell, daemon: Daemon, local: Local) -> Played:
     ended = await wait(daemon, "call.ended", room=cell.room, timeout=60)
     seen.counted = int(ended.get("summary", {}).get("errors", 0))
     for each in daemon.events("job.error", room=cell.room):
-        seen.errors[each["kind"], each.get("status"), each["recoverable"]] += 1
+        status = None if each.get("status") == ABNORMAL else each.get("status")
+        seen.errors[each["kind"], status, each["recoverable"]] += 1
     seen.told = [each["kind"] for each in daemon.events("agent.error", room=cell.room)]
     return seen
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from functional.daemon import Daemon
-from live.livekit import Local
+from live.caller import Caller, calling
+from live.livekit import Local, Server
 
 LAUNCHER = os.environ.get("LAUNCHER", "template")
 """How the tests have workers started; `make live-exec` runs them with the other one."""
@@ -49,3 +51,19 @@ def worker_of(daemon: Daemon, room: str) -> dict[str, Any] | None:
 async def answered(daemon: Daemon, room: str) -> dict[str, Any]:
     """The row of the worker that took the call in this room, once one has."""
     return await asyncio.to_thread(daemon.until, lambda: worker_of(daemon, room))
+
+
+async def calls_on(
+    daemon: Daemon, server: Server, stack: contextlib.AsyncExitStack, prefix: str, *, workers: int
+) -> tuple[dict[str, Caller], dict[str, dict[str, Any]]]:
+    """Four callers, or as many more as it takes for so many workers to have a call: LiveKit chooses by chance among
+    those with little load. Callers, and the rows of their workers, by room.
+    """
+    callers: dict[str, Caller] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    while len(rows) < 4 or len({row["worker"] for row in rows.values()}) < workers:
+        assert len(rows) < 12, f"{len(rows)} calls, and fewer than {workers} workers have one"
+        room = f"{prefix}-{len(rows)}"
+        callers[room] = await stack.enter_async_context(calling(server, room))
+        rows[room] = await answered(daemon, room)
+    return callers, rows

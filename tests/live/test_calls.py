@@ -11,7 +11,7 @@ import pytest
 
 from live.caller import calling, load_phrases
 from live.livekit import local  # noqa: F401 (a fixture)
-from live.supervised import answered, ready, supervised, wait
+from live.supervised import answered, calls_on, ready, supervised, wait
 
 pytestmark = pytest.mark.live
 PHRASES = list(load_phrases())
@@ -51,12 +51,7 @@ async def test_a_killed_worker_is_told_within_a_second_and_other_calls_go_on(tmp
     with supervised(tmp_path, local, RECOVERY__ENABLED="false") as daemon:
         await ready(daemon, 4)
         async with contextlib.AsyncExitStack() as stack:
-            callers, rows = {}, {}
-            while len({row["worker"] for row in rows.values()}) < 2 or len(rows) < 4:
-                room = f"kill-{len(rows)}"
-                assert len(rows) < 10, "LiveKit chooses by chance among workers with little load"
-                callers[room] = await stack.enter_async_context(calling(local.server, room))
-                rows[room] = await answered(daemon, room)
+            callers, rows = await calls_on(daemon, local.server, stack, "kill", workers=2)
             rooms = list(rows)
             victim = rows[rooms[0]]
             spared = [room for room in rooms if rows[room]["worker"] != victim["worker"]]

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from live.caller import calling, load_phrases
+from live.caller import load_phrases
 from live.livekit import find_livekit_server, local, running_local  # noqa: F401 (local is a fixture)
-from live.supervised import answered, ready, supervised, wait
+from live.supervised import calls_on, ready, supervised, wait
 
 PHRASES = list(load_phrases())
 AWAY = float(os.environ.get("OUTAGE_SECONDS", "25"))
@@ -55,10 +55,8 @@ async def test_a_provider_that_refuses_everybody_restarts_nobody(tmp_path, local
         await ready(daemon, 2)
         local.break_next("llm", "status", status=500, times=1000)
         async with contextlib.AsyncExitStack() as stack:
-            rooms = [f"refused-{n}" for n in range(4)]
-            callers = [await stack.enter_async_context(calling(local.server, room)) for room in rooms]
-            rows = [await answered(daemon, room) for room in rooms]
-            assert {row["slot"] for row in rows} == {0, 1}, "both workers have a call"
+            by_room, _ = await calls_on(daemon, local.server, stack, "refused", workers=2)
+            callers = list(by_room.values())
             for caller in callers:
                 await caller.hear(30, since=0)
                 await caller.silence(1.0, within=30)
