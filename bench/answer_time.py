@@ -24,7 +24,7 @@ ROOT = BENCH.parent
 sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", "tests")]
 
 from live.caller import Caller, calling, load_phrases  # noqa: E402
-from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import ready, supervised  # noqa: E402
 from mindbot_config.voice import Voice  # noqa: E402
 
@@ -105,9 +105,7 @@ def table(found: dict[str, list[float]]) -> str:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    path = find_livekit_server()
-    if path is None:
-        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    path = livekit_server_or_exit()
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:
         print(table(asyncio.run(run(stack, Path(folder), rounds))), flush=True)
 

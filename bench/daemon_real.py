@@ -24,7 +24,7 @@ from contest import host, processes, table  # noqa: E402
 
 from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, calling, load_phrases  # noqa: E402
-from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
 
 SETTLE = 20.0
@@ -84,9 +84,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="samples of each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of one sample (%(default)s)")
     options = parser.parse_args()
-    path = find_livekit_server()
-    if path is None:
-        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    path = livekit_server_or_exit()
     machine = host.line()
     print(f"{row(*COLUMNS)}\n{row(*['---'] * len(COLUMNS))}", flush=True)
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:

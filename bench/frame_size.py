@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", "tests")]
 
 from live.caller import Caller, calling, load_phrases  # noqa: E402
-from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
 
 SIZES = (10, 20, 50, 100, 200)
@@ -63,9 +63,7 @@ def busy(process: psutil.Process) -> float:
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
-    path = find_livekit_server()
-    if path is None:
-        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    path = livekit_server_or_exit()
     print(
         "| frame, ms | job process while both are silent, % of a core | in conversation, % | question to answer, ms |"
     )

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", 
 
 from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, attending, calling  # noqa: E402
-from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
 from mindbot_supervisor.runtime.livekit_api import LiveKitApi  # noqa: E402
 from mindbot_supervisor.runtime.livekit_records import Dispatch  # noqa: E402
@@ -185,9 +185,7 @@ def summary(times: list[float]) -> str:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    path = find_livekit_server()
-    if path is None:
-        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    path = livekit_server_or_exit()
     load = os.getloadavg()
     print(f"{os.cpu_count()} cores, load before: {load[0]:.1f} {load[1]:.1f} {load[2]:.1f}", flush=True)
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:

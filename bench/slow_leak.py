@@ -34,7 +34,7 @@ from livekit import rtc  # noqa: E402
 
 from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, attending, calling, load_phrases  # noqa: E402
-from live.livekit import Local, find_livekit_server, running_local  # noqa: E402
+from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised, worker_of  # noqa: E402
 
 WORKERS, LEAKER, SUCCESSOR = 2, "0.1", "0.2"
@@ -255,9 +255,7 @@ def main() -> None:
     parser.add_argument("--call", type=float, default=240.0, help="seconds of a long call (%(default)s)")
     parser.add_argument("--base-mb", type=float, default=0.0, help="of the worker without a leak; default: measured")
     options = parser.parse_args()
-    path = find_livekit_server()
-    if path is None:
-        sys.exit("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+    path = livekit_server_or_exit()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(BENCH), os.environ.get("PYTHONPATH", "")])
     os.environ["BENCH_LEAK_MB_PER_MINUTE"] = str(options.mb_per_minute)
     with running_local(livekit_server=path) as stack, tempfile.TemporaryDirectory() as folder:

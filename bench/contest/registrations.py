@@ -14,7 +14,7 @@ from pathlib import Path
 
 from contest import processes
 from contest.command import Skipped
-from live.livekit import find_livekit_server
+from live.livekit import MISSING, find_livekit_server
 from mindbot_worker.local.livekit_config import API_KEY, API_SECRET, HOST, environment, free_ports
 
 REGISTERED = "worker registered"
@@ -51,7 +51,7 @@ def witness() -> Iterator[Registrations]:
     """Runs livekit-server on free loopback ports, with a log that tells registrations."""
     path = find_livekit_server()
     if path is None:
-        raise Skipped("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+        raise Skipped(MISSING)
     ports = free_ports(0)
     server = _started(path, environment(ports))
     found = Registrations(

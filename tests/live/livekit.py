@@ -91,6 +91,17 @@ def find_livekit_server() -> Path | None:
     return Path(found) if found else None
 
 
+MISSING = "no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER"
+
+
+def livekit_server_or_exit() -> Path:
+    """For a program that cannot do without: it ends, and says what is missing."""
+    found = find_livekit_server()
+    if found is None:
+        sys.exit(MISSING)
+    return found
+
+
 def skip_or_fail(reason: str) -> NoReturn:
     """Skips on a developer's machine; in CI, where everything is there, what is missing is a failure."""
     if os.environ.get("CI", "").lower() in ("true", "1"):
@@ -103,7 +114,7 @@ def local() -> Iterator[Local]:
     """The stand-ins and a real livekit-server, shared by the tests of a module; import it where it is wanted."""
     path = find_livekit_server()
     if path is None:
-        skip_or_fail("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+        skip_or_fail(MISSING)
     with running_local(livekit_server=path) as stack:
         yield stack
 

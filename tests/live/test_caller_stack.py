@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from live.caller import calling
-from live.livekit import find_livekit_server, running_local, skip_or_fail
+from live.livekit import MISSING, find_livekit_server, running_local, skip_or_fail
 
 pytestmark = pytest.mark.live
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.live
 async def test_two_stacks_run_side_by_side_on_loopback_and_leave_nothing() -> None:
     path = find_livekit_server()
     if path is None:
-        skip_or_fail("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+        skip_or_fail(MISSING)
     with running_local(livekit_server=path) as first, running_local(livekit_server=path) as second:
         servers = [psutil.Process(stack.process.pid).children()[0] for stack in (first, second)]
         async with calling(first.server, "room"), calling(second.server, "room") as caller:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from live.caller import RATE, calling, load_phrases
-from live.livekit import find_livekit_server, local, skip_or_fail  # noqa: F401 (a fixture)
+from live.livekit import MISSING, find_livekit_server, local, skip_or_fail  # noqa: F401 (a fixture)
 from live.supervised import ready, supervised, wait
 
 pytestmark = pytest.mark.live
@@ -63,7 +63,7 @@ async def test_each_voice_gets_its_verdict(tmp_path, local):  # noqa: F811
 def test_a_fifth_of_the_packets_lost_is_told(tmp_path):
     """In a network of its own, whose kernel drops them: see lossy_call."""
     if find_livekit_server() is None:
-        skip_or_fail("no livekit-server: run `make livekit-server`, or set MINDBOT_LIVEKIT_SERVER")
+        skip_or_fail(MISSING)
     alone = ["unshare", "--user", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no network namespaces for this user")

@@ -129,8 +129,7 @@ class Recovery:
             if case.due is not None and now >= case.due:
                 moves += self._try(case, now)
             elif case.due is None and now >= case.expires:
-                fail = self._leave if case.attended else self._fail
-                moves += fail(case, "the attempt did not end", now)
+                moves += self._abandon(case, "the attempt did not end", now)
         deaths.forgive(self.open.deaths, now)
         return moves
 
@@ -146,8 +145,7 @@ class Recovery:
                 again = self._without_successor(replace(case, attempt=case.attempt - 1))
                 moves += self._try(again, now, seconds=left, detail="begun anew by the upgraded supervisor")
             else:
-                fail = self._leave if case.attended else self._fail
-                moves += fail(case, "the upgrade took what was left of its time", now)
+                moves += self._abandon(case, "the upgrade took what was left of its time", now)
         return moves
 
     def stop(self, now: float) -> Moves:
@@ -208,6 +206,10 @@ class Recovery:
             return self._give_up(case, now, events.CALL_LOST, why)
         self.cases[case.call.job] = replace(case, due=now + PAUSE)
         return [_change(events.CALL_RECOVERING, case, now, "warning", detail=why, next_in=PAUSE)]
+
+    def _abandon(self, case: Case, why: str, now: float) -> Moves:
+        """The time of an attempt is over, and nobody has answered for it."""
+        return self._leave(case, why, now) if case.attended else self._fail(case, why, now)
 
     def _leave(self, case: Case, why: str, now: float) -> Moves:
         """The call stays with its old agent."""

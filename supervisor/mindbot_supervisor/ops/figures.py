@@ -39,7 +39,5 @@ def of_launcher(described: Mapping[str, object], samples: Mapping[int, Sample]) 
 
 
 def _of_helper(sample: Sample | None) -> Json:
-    return {
-        "memory_mb": round(sample.pss_mb, 1) if sample else None,
-        "cpu_percent": round(sample.cpu_percent, 1) if sample else None,
-    }
+    figures = of_sample(sample)
+    return {"memory_mb": figures["pss_mb"], "cpu_percent": figures["cpu_percent"]}

@@ -199,12 +199,7 @@ def test_no_more_calls_are_moved_than_others_have_seats_for():
 
 
 def test_a_call_whose_agent_could_not_be_taken_out_stays_where_it_is_and_is_tried_again():
-    driver = pool()
-    driver.beat(A, calls=(call(1),))
-    driver.do(driver.pool.restart([0], driver.now, hurry=True))
-    driver.tick(1)
-    driver.beat(A2)
-    driver.tick(1)
+    driver = hurried(call(1))
     driver.do(driver.pool.answered("AJ_1", Failed("cannot reach livekit", blind=True, untouched=True), driver.now))
     assert driver.pool.counts == type(driver.pool.counts)()
     driver.tick(1)

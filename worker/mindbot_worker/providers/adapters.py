@@ -34,13 +34,17 @@ class Refusals:
         self.last: APIStatusError | None = None
         self._hidden: list[Any] = []
 
-    def hide_the_rest(self, statuses: list[Any], refused: int) -> None:
-        if self._hidden:
-            return
-        # the model is no worse than the others: next time it is the first to be asked again
-        self._hidden = [each for index, each in enumerate(statuses) if each.available or index == refused]
-        for each in self._hidden:
-            each.available = False
+    def end_trials(self, models: list[Any], statuses: list[Any], failed: Any) -> bool:
+        """After this one failed: True if a refusal was the reason. Then no other model is asked."""
+        if self.last is None:
+            return False
+        if not self._hidden:
+            # the model is no worse than the others: next time it is the first to be asked again
+            pairs = zip(models, statuses, strict=True)
+            self._hidden = [status for model, status in pairs if status.available or model is failed]
+            for each in self._hidden:
+                each.available = False
+        return True
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
@@ -58,9 +62,9 @@ class Refusals:
 
 
 class Hearing(stt.FallbackAdapter):
-    def __init__(self, models: list[stt.STT[Any]], refusals: Refusals, **options: Any) -> None:
+    def __init__(self, models: list[stt.STT[Any]], **options: Any) -> None:
         super().__init__(models, **options)
-        self.refusals = refusals
+        self.refusals = Refusals()
 
     def stream(
         self, *, language: NotGivenOr[str] = NOT_GIVEN, conn_options: APIConnectOptions = _ONCE
@@ -78,16 +82,14 @@ class _HearingStream(FallbackRecognizeStream):
             await super()._run()
 
     def _try_recovery(self, model: stt.STT[Any]) -> None:
-        if self._adapter.refusals.last is None:
+        if not self._adapter.refusals.end_trials(self._adapter._stt_instances, self._adapter._status, model):
             super()._try_recovery(model)
-        else:
-            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._stt_instances.index(model))
 
 
 class Thinking(llm.FallbackAdapter):
-    def __init__(self, models: list[llm.LLM[Any]], refusals: Refusals, **options: Any) -> None:
+    def __init__(self, models: list[llm.LLM[Any]], **options: Any) -> None:
         super().__init__(models, **options)
-        self.refusals = refusals
+        self.refusals = Refusals()
 
     def chat(
         self,
@@ -110,16 +112,14 @@ class _ThinkingStream(FallbackLLMStream):
             await super()._run()
 
     def _try_recovery(self, model: llm.LLM[Any]) -> None:
-        if self._adapter.refusals.last is None:
+        if not self._adapter.refusals.end_trials(self._adapter._llm_instances, self._adapter._status, model):
             super()._try_recovery(model)
-        else:
-            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._llm_instances.index(model))
 
 
 class Speaking(tts.FallbackAdapter):
-    def __init__(self, models: list[tts.TTS[Any]], refusals: Refusals, **options: Any) -> None:
+    def __init__(self, models: list[tts.TTS[Any]], **options: Any) -> None:
         super().__init__(models, **options)
-        self.refusals = refusals
+        self.refusals = Refusals()
 
     def synthesize(self, text: str, *, conn_options: APIConnectOptions = _ONCE) -> FallbackChunkedStream:
         return _SpeakingStream(self, text, conn_options)
@@ -135,7 +135,5 @@ class _SpeakingStream(FallbackChunkedStream):
             await super()._run(output_emitter)
 
     def _try_recovery(self, model: tts.TTS[Any]) -> None:
-        if self._adapter.refusals.last is None:
+        if not self._adapter.refusals.end_trials(self._adapter._tts_instances, self._adapter._status, model):
             super()._try_recovery(model)
-        else:
-            self._adapter.refusals.hide_the_rest(self._adapter._status, self._adapter._tts_instances.index(model))

@@ -39,15 +39,13 @@ def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    refusals = Refusals()
     adapter = Hearing(
         made,
-        refusals,
         attempt_timeout=_STT_CONNECTED_WITHIN,
         max_retry_per_stt=_RETRIES,
         retry_interval=_RETRY_AFTER,
     )
-    _pass_on("stt", adapter, made, refusals)
+    _pass_on("stt", adapter, made)
     return adapter
 
 
@@ -55,9 +53,8 @@ def thinking(models: Iterable[str], make: Callable[[str], Mind]) -> Mind:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    refusals = Refusals()
-    adapter = Thinking(made, refusals, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
-    _pass_on("llm", adapter, made, refusals)
+    adapter = Thinking(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
+    _pass_on("llm", adapter, made)
     return adapter
 
 
@@ -65,9 +62,8 @@ def speaking(models: Iterable[str], make: Callable[[str], Mouth]) -> Mouth:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    refusals = Refusals()
-    adapter = Speaking(made, refusals, max_retry_per_tts=_RETRIES)
-    _pass_on("tts", adapter, made, refusals)
+    adapter = Speaking(made, max_retry_per_tts=_RETRIES)
+    _pass_on("tts", adapter, made)
     return adapter
 
 
@@ -75,9 +71,10 @@ def _made(models: Iterable[str], make: Callable[[str], Model]) -> list[Model]:
     return [make(model) for model in dict.fromkeys(models)]
 
 
-def _pass_on(kind: str, adapter: Any, models: Iterable[Any], refusals: Refusals) -> None:
+def _pass_on(kind: str, adapter: Any, models: Iterable[Any]) -> None:
     """Errors of the models become the adapter's own, and whenever one is left or comes back, the log says so."""
     left: set[str] = set()
+    refusals: Refusals = adapter.refusals
 
     def on_error(model: Any, error: Any) -> None:
         if model.model in left:
