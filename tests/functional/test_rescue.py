@@ -10,6 +10,7 @@ import pytest
 from functional.twirp import KEY, SECRET, job_of, person, serving
 from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.answers import Alone, Failed, Recovered
+from mindbot_supervisor.runtime import livekit_api
 from mindbot_supervisor.runtime.attempt import Watch
 from mindbot_supervisor.runtime.livekit_api import WARM, ApiError, LiveKitApi, NotFound, base_url
 from mindbot_supervisor.runtime.livekit_records import Dispatch
@@ -395,6 +396,54 @@ async def test_the_api_knows_nobody_in_a_room_that_is_not_there_and_says_what_is
         with pytest.raises(ApiError, match="503"):
             await api.dispatches("none")
         await api.close()
+
+
+@asynccontextmanager
+async def speaking(*pieces, pause=0.02):
+    """A server that answers everything so, piece by piece; and the heads of what it was asked."""
+    heads = []
+
+    async def answer(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], heads
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end():
+    async with speaking(HEAD, b'{"participants": [{"sid": "PA_1", ', b'"identity": "a"}]}') as (port, _):
+        api = LiveKitApi(f"ws://127.0.0.1:{port}", KEY, SECRET, 5.0)
+        assert [each.sid for each in await api.participants("r")] == ["PA_1"]
+        await api.close()
+
+
+async def test_an_answer_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(livekit_api, "ANSWER_MAX", 1000)
+    async with speaking(HEAD, b" " * 600, b" " * 600) as (port, _):
+        api = LiveKitApi(f"ws://127.0.0.1:{port}", KEY, SECRET, 5.0)
+        with pytest.raises(ApiError, match="over 1000 bytes"):
+            await api.participants("r")
+        await api.close()
+
+
+async def test_livekit_is_reached_through_the_proxy_that_the_environment_names(monkeypatch):
+    async with speaking(HEAD, b'{"participants": []}') as (port, heads):
+        monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "other.invalid")
+        api = LiveKitApi("ws://livekit.invalid", KEY, SECRET, 5.0)
+        assert await api.participants("r") == []
+        await api.close()
+    head = heads[0].decode()
+    assert head.startswith("POST http://livekit.invalid/twirp/livekit.RoomService/ListParticipants ")
+    assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in head
 
 
 async def test_the_api_has_open_connections_when_a_recovery_begins():

@@ -10,7 +10,7 @@ from pathlib import Path
 from mindbot_config.errors import ConfigError
 from mindbot_config.settings import Settings
 from mindbot_config.sources import from_environ
-from mindbot_worker import wire
+from mindbot_worker import os_release, wire
 from mindbot_worker.failures import ConfigFailure
 
 Environ = MutableMapping[str, str]
@@ -72,3 +72,4 @@ def prepare(environ: Environ, settings: Settings, reference: str) -> None:
     if reference == MINDBOT and settings.voice.turn_detection != "model":
         # the weights of the end-of-turn model take 240 MiB and would never be used
         environ.setdefault(PRELOAD_LOCAL_INFERENCE, "0")
+    os_release.remember(environ)

@@ -19,6 +19,7 @@ from mindbot_worker import wire
 from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi, NotFound
 from .livekit_records import AGENT, Dispatch, Participant
+from .pace import Pace
 
 POLL, POLL_EARLY = 0.04, 0.15
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late. The
@@ -63,6 +64,7 @@ class Attempt:
     journals: Journals
     until: float
     watch: Watch
+    pace: Pace
     problem: str = ""
     """Why LiveKit could not be asked, last time it could not."""
     taken_up: bool = False
@@ -195,13 +197,14 @@ class Attempt:
 
     async def _dispatch(self) -> None:
         """What is deleted takes its job along: the one of an agent that is still needed comes to that later."""
-        self._perhaps = True
         stale, self._stale = self._stale, []
         attributes = {wire.RECOVERS: self._job}
         if self.untouched:
             attributes[wire.AFTER] = self.action.call.identity
         else:
             stale += self._theirs
+        await self.pace.turn()
+        self._perhaps = True
         made, _ = await asyncio.gather(self.api.create(self._room, self.model, attributes), self._delete(*stale))
         self._own, self._offered, self._perhaps = made.id, time.monotonic(), False
 
@@ -225,7 +228,7 @@ class Attempt:
     async def _pause(self) -> None:
         """Until the next look; that a worker here takes the job is noticed at once."""
         if self.taken_up:
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(self.pace.between_looks(POLL))
             return
         until = time.monotonic() + POLL_EARLY
         while time.monotonic() < until and not self.watch.started_here():  # noqa: ASYNC110 - it is a fact of the core

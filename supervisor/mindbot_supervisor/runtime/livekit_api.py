@@ -48,6 +48,7 @@ class LiveKitApi:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._proxy: str | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -96,11 +97,10 @@ class LiveKitApi:
         import aiohttp
 
         headers = {"Authorization": f"Bearer {self._token(room)}"}
+        url, wanted, session = f"{self._base}/twirp/livekit.{method}", {"room": room, **fields}, self._connected()
         try:
-            async with self._connected().post(
-                f"{self._base}/twirp/livekit.{method}", json={"room": room, **fields}, headers=headers
-            ) as answer:
-                body = await answer.content.read(ANSWER_MAX)
+            async with session.post(url, json=wanted, headers=headers, proxy=self._proxy) as answer:
+                body = await _whole(answer.content, method)
         except TimeoutError as exc:
             raise ApiError(f"livekit did not answer within {self._timeout:g} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
@@ -113,7 +113,8 @@ class LiveKitApi:
 
             connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
             timeout = aiohttp.ClientTimeout(self._timeout)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, trust_env=True)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            self._proxy = _proxy_for(self._base)
         return self._session
 
     async def _keep_warm(self) -> None:
@@ -127,7 +128,7 @@ class LiveKitApi:
         import aiohttp
 
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):  # it will be told when it matters
-            async with self._connected().get(f"{self._base}/") as answer:
+            async with self._connected().get(f"{self._base}/", proxy=self._proxy) as answer:
                 await answer.content.read(ANSWER_MAX)
 
     def _token(self, room: str) -> str:
@@ -152,6 +153,27 @@ def base_url(url: str) -> str:
 
 def _base64(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _proxy_for(base: str) -> str | None:
+    """The proxy that the environment names, looked up once: aiohttp itself starts a thread for it in each request."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(base)
+    named = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if not named:
+        return None
+    return named if "://" in named else f"http://{named}"
+
+
+async def _whole(content: aiohttp.StreamReader, method: str) -> bytes:
+    """The answer may come in any number of pieces."""
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > ANSWER_MAX:
+            raise ApiError(f"livekit's answer to {method} is over {ANSWER_MAX} bytes")
+    return bytes(body)
 
 
 def _checked(status: int, body: bytes, method: str) -> dict[str, Any]:
