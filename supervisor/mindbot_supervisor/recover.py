@@ -23,20 +23,15 @@ def follow(engine: Engine, settings: Settings, environ: Mapping[str, str], runti
     """Recover calls by these settings from now on. `environ` is what the workers get."""
     credentials, wanted = Credentials.from_environ(environ), settings.recovery
     if not wanted.enabled or not credentials.has_livekit or not settings.worker.registered:
-        engine.employ(None)
+        engine.recoveries.employ(None)
         engine.pool.recover_by(None)
         return
     key, secret = credentials.livekit_api_key, credentials.livekit_api_secret
     api = LiveKitApi(credentials.livekit_url, key, secret, timeout=min(REQUEST_TIMEOUT, wanted.deadline))
-    engine.employ(Rescuer(api, runtime_dir / wire.JOURNALS, settings.pool.agent_name, cores()))
+    engine.recoveries.employ(Rescuer(api, runtime_dir / wire.JOURNALS, settings.pool.agent_name))
     engine.pool.recover_by(Terms(wanted.attempts, wanted.deadline, at_once=moves_at_once()))
 
 
 def moves_at_once() -> int:
     """One for two cores: while the new agent comes in, the old one takes about as much CPU to leave."""
-    return max(cores() // 2, 1)
-
-
-def cores() -> int:
-    """Those that we and our workers may use."""
-    return len(os.sched_getaffinity(0))
+    return max(len(os.sched_getaffinity(0)) // 2, 1)

@@ -112,7 +112,8 @@ def jobservers_of(engine: Engine) -> list[handover.JobserverState]:
 
 def rescue_of(engine: Engine) -> Known:
     """What recoveries have learned from LiveKit."""
-    return engine.rescuer.known() if engine.rescuer is not None else Known()
+    rescuer = engine.recoveries.rescuer
+    return rescuer.known() if rescuer is not None else Known()
 
 
 def resume_template(engine: Engine, state: handover.State) -> None:
@@ -126,8 +127,8 @@ def resume_template(engine: Engine, state: handover.State) -> None:
 
 def resume(engine: Engine, state: handover.State) -> None:
     """Go on where the version before was."""
-    if engine.rescuer is not None:
-        engine.rescuer.remember(state.rescue)
+    if engine.recoveries.rescuer is not None:
+        engine.recoveries.rescuer.remember(state.rescue)
     put(engine.pool, state.pool, time.monotonic())
     for each in state.children:
         child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)

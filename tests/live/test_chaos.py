@@ -18,8 +18,8 @@ from live.caller import calling
 from live.livekit import local  # noqa: F401 (a fixture)
 from live.supervised import LAUNCHER, START, answered, ready, supervised
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 KILLS = int(os.environ.get("CHAOS_KILLS", "10"))
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 + 20 * KILLS)]
 WORKERS, CALLS = 3, 2
 SOCKETS = 6
 """Connections that the daemon may keep open for a while: to LiveKit's API, and to those who asked for its status."""

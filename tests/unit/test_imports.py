@@ -22,7 +22,7 @@ IMPURE = {
 }
 
 
-WIRES = {"wire", "wire_template"}
+WIRES = {"wire", "wire_inbox", "wire_template"}
 """The protocols between supervisor and worker, all that both sides share."""
 
 

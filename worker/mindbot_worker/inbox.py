@@ -1,4 +1,6 @@
-"""The worker's end of the channel on which its job processes report: a datagram socket in the runtime directory."""
+"""The worker's end of the channel on which its job processes report, and the supervisor gives a hint now and then: a
+datagram socket in the runtime directory.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from mindbot_worker import wire_inbox
 from mindbot_worker.reports import SIZE_MAX, Report, decode
 
 _PATH_MAX = 107
@@ -27,6 +30,7 @@ class Inbox:
         self.path = self._choose(directory, name)
         self.rejected = 0
         self._deliver: Callable[[Report], None] | None = None
+        self._prepare: Callable[[int], None] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
@@ -34,15 +38,19 @@ class Inbox:
         self.path.chmod(0o600)
 
     def _choose(self, directory: Path | None, name: str) -> Path:
-        file = f"worker-{name.replace('/', '_') or 'alone'}-{os.getpid()}.sock"
+        file = wire_inbox.file_name(name, os.getpid())
         if directory is not None and directory.is_dir() and len(os.fsencode(directory / file)) <= _PATH_MAX:
             return directory / file
         self._private = Path(tempfile.mkdtemp(prefix="mindbot-", dir="/tmp"))
         return self._private / "jobs.sock"
 
-    def listen(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[Report], None]) -> None:
-        """Hand every report to `deliver`. (uvloop has no datagram endpoint for Unix sockets.)"""
-        self._deliver = deliver
+    def listen(
+        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[Report], None], prepare: Callable[[int], None]
+    ) -> None:
+        """Hand every report to `deliver`, and to `prepare` how many job processes the supervisor wants to be warm.
+        (uvloop has no datagram endpoint for Unix sockets.)
+        """
+        self._deliver, self._prepare = deliver, prepare
         loop.add_reader(self._socket.fileno(), self.read)
 
     def read(self) -> None:
@@ -52,8 +60,11 @@ class Inbox:
                 datagram = self._socket.recv(SIZE_MAX)
             except OSError:
                 return
-            report = decode(datagram)
-            if report is None:
+            wanted = wire_inbox.processes(datagram)
+            report = decode(datagram) if wanted is None else None
+            if wanted is not None and self._prepare is not None:
+                self._prepare(wanted)
+            elif report is None:
                 self.rejected += 1
             elif self._deliver is not None:
                 self._deliver(report)

@@ -165,6 +165,36 @@ def holding_refill(server: AgentServer) -> Callable[[bool], None]:
     return hold
 
 
+def start_processes(server: AgentServer, wanted: int) -> None:
+    """See that so many job processes wait for a call or are about to, as the pool's own `_main_task` does."""
+    pool = _pool(server)
+    start, tasks = getattr(pool, "_proc_spawn_task", None), getattr(pool, "_spawn_tasks", None)
+    if start is None or not isinstance(tasks, set) or is_closing(server):
+        return
+    for _ in range(wanted - warm_processes(server) - len(tasks)):
+        task = asyncio.ensure_future(start())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+def end_processes(server: AgentServer, beyond: int) -> None:
+    """End job processes that wait for a call, all but so many."""
+    pool = _pool(server)
+    queue, tasks = getattr(pool, "_warmed_proc_queue", None), getattr(pool, "_close_tasks", None)
+    if not isinstance(queue, asyncio.Queue) or not isinstance(tasks, set):
+        return
+    while queue.qsize() > beyond:
+        task = asyncio.ensure_future(queue.get_nowait().aclose())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+def idle_processes(server: AgentServer) -> int:
+    """How many of them there should be."""
+    wanted = getattr(_pool(server), "_default_num_idle_processes", 0)
+    return wanted if isinstance(wanted, int) else 0
+
+
 def warm_processes(server: AgentServer) -> int:
     """Job processes that wait for a call."""
     queue = getattr(_pool(server), "_warmed_proc_queue", None)

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from livekit.agents import AgentServer
 
 from mindbot_worker import livekit_internals as internals
+from mindbot_worker.ahead import Ahead
 from mindbot_worker.calls import Calls, Started
 from mindbot_worker.inbox import Inbox
 from mindbot_worker.memory import Tidy
@@ -39,7 +41,11 @@ class PoolWatch:
 
     def install(self) -> None:
         """Once the pool exists and before it starts."""
+        usual = internals.idle_processes(self._server)
         self._refill = Refill(internals.holding_refill(self._server))
+        self._ahead = Ahead(
+            partial(internals.start_processes, self._server), partial(internals.end_processes, self._server, usual)
+        )
         internals.on_pool_event(self._server, "process_ready", self._on_ready)
         internals.on_pool_event(self._server, "process_job_launched", self._on_launched)
         internals.on_pool_event(self._server, "process_closed", self._on_closed)
@@ -47,6 +53,10 @@ class PoolWatch:
     def on_report(self, report: Report) -> None:
         if self._calls.reported(report, time.monotonic()):
             self._changed()
+
+    def on_coming(self, processes: int) -> None:
+        """Calls are on their way that want so many of them."""
+        self._ahead.prepare(processes)
 
     def _on_ready(self, process: Any) -> None:
         self._ready.add(id(process))

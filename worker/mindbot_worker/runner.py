@@ -55,7 +55,7 @@ class Runner:
         await asyncio.sleep(0)
         pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge, tidy)
         pool.install()
-        inbox.listen(asyncio.get_running_loop(), pool.on_report)
+        inbox.listen(asyncio.get_running_loop(), pool.on_report, pool.on_coming)
         if interval := self._settings.worker.memory_interval:
             self._start(memory.report(interval), "memory")
         if interval := self._settings.worker.synthetic_interval:

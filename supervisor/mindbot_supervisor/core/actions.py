@@ -75,4 +75,12 @@ class Forget:
     call: Call
 
 
-Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Calls are about to come to this worker: have it keep so many job processes warm. Nothing depends on it."""
+
+    ref: Ref
+    processes: int
+
+
+Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget | Prepare

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mindbot_worker.wire import KILLED, Beat, Call
 
-from . import events, migration
+from . import ahead, events, migration
+from .actions import Prepare
 from .calls import killed, lost, started_and_ended
 from .happenings import Moved
 from .model import Death, Phase, Reason, Ref, Verdict, Worker
@@ -38,6 +39,7 @@ def worker_gone(state: State, worker: Worker, verdict: Death, calls: tuple[Call,
             for call in calls:
                 ours = verdict is Death.KILLED
                 state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
+            _announce(state, sum(call.job in state.recovery.cases for call in calls))
             return
     if verdict is Death.KILLED:
         state.counts.cut_by_us += len(calls)
@@ -84,6 +86,13 @@ def grace(state: State, ref: Ref, verdict: Verdict) -> float:
     """Seconds that a worker is spared for its calls to be moved."""
     movable = verdict.reason is Reason.MEMORY and _unmoved(state, ref) and _seats_beside(state, ref)
     return migration.MOVE_GRACE if movable else 0.0
+
+
+def _announce(state: State, calls: int) -> None:
+    """Whoever may get these calls in a moment can prepare for them."""
+    takers = [ref for ref, worker in state.workers.items() if migration.takes_calls(worker)]
+    if processes := ahead.warm_for(calls, len(takers)):
+        state.make([Prepare(ref, processes) for ref in takers])
 
 
 def _unmoved(state: State, ref: Ref) -> list[Call]:

@@ -203,7 +203,6 @@ class Attempt:
             attributes[wire.AFTER] = self.action.call.identity
         else:
             stale += self._theirs
-        await self.pace.turn()
         self._perhaps = True
         made, _ = await asyncio.gather(self.api.create(self._room, self.model, attributes), self._delete(*stale))
         self._own, self._offered, self._perhaps = made.id, time.monotonic(), False

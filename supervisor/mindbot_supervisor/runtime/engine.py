@@ -20,19 +20,18 @@ from mindbot_supervisor.core.actions import (
     Forget,
     GiveUp,
     Kill,
+    Prepare,
     Recover,
     Spawn,
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.answers import Answer, Failed
 from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_worker import wire
 
-from . import oom_jobs, proctable, stacks, sweep
+from . import hint, oom_jobs, proctable, stacks, sweep
 from .adopted import Adopted
-from .attempt import Watch
 from .batches import Batches
 from .cgroups import Cgroups
 from .child import Child
@@ -42,8 +41,8 @@ from .launcher import Launcher
 from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
+from .recoveries import Recoveries
 from .rejoin import Rejoin
-from .rescue import Rescuer
 from .running import Running
 from .sampler import Look, Sampler
 
@@ -67,8 +66,9 @@ class Engine:
         self.launcher = Launcher(launch, born=self._born, failed=self._unborn, orphaned=self._orphaned)
         self._running: dict[Ref, Running] = {}
         self._adopted = Adopted(self._leftover_gone)
-        self._pidfiles = Pidfiles(Path(launch.runtime_dir))
-        self._rejoin = Rejoin(Path(launch.runtime_dir), self._output_of_leftover)
+        self._runtime_dir = Path(launch.runtime_dir)
+        self._pidfiles = Pidfiles(self._runtime_dir)
+        self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
         self._lock = threading.Lock()
         self._family = Family(launch.runtime_dir)
@@ -78,9 +78,7 @@ class Engine:
         self._sampler = Sampler(self._family, self._lock, limits.check_interval, soft, self._deliver, cgroups)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: set[Ref] = set()
-        self.rescuer: Rescuer | None = None
-        """Who brings new agents to callers, where recovery is enabled."""
-        self._recoveries: dict[str, asyncio.Task[None]] = {}
+        self.recoveries = Recoveries(pool, self.carry_out, self._background)
         self.other_children: set[int] = set()
         """Pids of children that are no workers; somebody else reaps them."""
         self._timer: asyncio.TimerHandle | None = None
@@ -131,27 +129,14 @@ class Engine:
             self._timer = None
         self._sampler.stop()
         self._rejoin.close()
-        for task in self._recoveries.values():
-            task.cancel()
+        self.recoveries.cancel()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.rescuer is not None:
-            await self.rescuer.close()
+        await self.recoveries.close()
         await self.launcher.close()
         self._beats.close()
         sweep.reap_orphans(proctable.read_all(), self._other_children())
         self._oom.log.close()
-
-    def employ(self, rescuer: Rescuer | None) -> None:
-        """Recover calls with this one from now on; one that does the same work stays."""
-        old = self.rescuer
-        if old is not None and old == rescuer:
-            return
-        if old is not None:
-            self._background(old.close())
-        self.rescuer = rescuer
-        if rescuer is not None:
-            rescuer.start()
 
     def _tick(self) -> None:
         """Judge what is known: with each look of the sampler, and by the clock where none comes in time."""
@@ -200,32 +185,12 @@ class Engine:
                 self.gave_up = action
                 self.stop_now()
             case Recover():
-                self._begin_recovery(action)
+                self.recoveries.begin(action)
             case Forget(call=call):
-                if self.rescuer is not None:
-                    self.rescuer.forget(call.room, call.job)
-
-    def _begin_recovery(self, action: Recover) -> None:
-        earlier = self._recoveries.pop(action.replaces, None)
-        if earlier is not None:
-            earlier.cancel()
-        task = self._loop.create_task(self._recover(action))
-        self._recoveries[action.call.job] = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _recover(self, action: Recover) -> None:
-        answer: Answer = Failed("there is no LiveKit to ask", final=True)
-        if self.rescuer is not None:
-            answer = await self.rescuer.recover(action, self._watch_of(action.call.job))
-        self._recoveries.pop(action.call.job, None)
-        self.carry_out(self.pool.answered(action.call.job, answer, time.monotonic()))
-
-    def _watch_of(self, job: str) -> Watch:
-        return Watch(
-            started_here=lambda: self.pool.has_successor(job),
-            left_alone=lambda since: self.carry_out(self.pool.left_alone(job, since)),
-        )
+                self.recoveries.forget(call)
+            case Prepare(ref=ref, processes=processes):
+                if ref in self._running:
+                    hint.prepare(self._runtime_dir, str(ref), self._running[ref].child.pid, processes)
 
     def _signal(self, ref: Ref, number: int) -> None:
         running = self._running.get(ref)
@@ -396,7 +361,8 @@ class Engine:
     def _other_children(self) -> set[int]:
         return self.other_children | self.launcher.pids()
 
-    def _background(self, work: Coroutine[None, None, None]) -> None:
+    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -32,9 +32,9 @@ class Known:
 class Rescuer:
     """`recover` is one attempt for one call; what the next one has to know of it is kept here."""
 
-    def __init__(self, api: LiveKitApi, journals: Path, agent_name: str, cores: int = 1) -> None:
+    def __init__(self, api: LiveKitApi, journals: Path, agent_name: str) -> None:
         self._api, self._journals, self._agent_name = api, Journals(journals), agent_name
-        self._pace = Pace(cores)
+        self._pace = Pace()
         self._models: dict[str, Dispatch] = {}
         """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
         self._attempts: dict[str, Attempt] = {}

@@ -3,7 +3,7 @@
 import pytest
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import Forget, Recover, Spawn
+from mindbot_supervisor.core.actions import Forget, Prepare, Recover, Spawn
 from mindbot_supervisor.core.answers import Alone, Failed, Recovered, Terms
 from mindbot_supervisor.core.calls import CallCounts
 from mindbot_supervisor.core.deaths import FORGIVEN
@@ -12,7 +12,7 @@ from mindbot_supervisor.core.recovery import CALLERS_FIRST, OVERDUE, PATIENCE, P
 from mindbot_worker.reports import ENDING
 from mindbot_worker.wire import CALL_ENDING, Ended
 
-from .build import Driver, call
+from .build import Driver, call, policy
 
 A, B = Ref(0, 1), Ref(1, 1)
 TERMS = Terms(attempts=2, deadline=5.0)
@@ -212,6 +212,25 @@ def test_the_pool_recovers_every_call_of_a_dead_worker():
     assert not driver.told(events.CALL_LOST)
     driver.do(driver.pool.answered("AJ_1", CAME, driver.now + 0.3))
     assert (driver.pool.counts.recovered, driver.pool.counts.lost) == (1, 0)
+
+
+def died(calls: int, workers: int) -> list[Prepare]:
+    driver = Driver(policy(pool={"workers": workers}))
+    driver.pool.recover_by(TERMS)
+    driver.fill()
+    driver.beat(A, calls=tuple(call(number) for number in range(calls)))
+    driver.do(driver.pool.exited(A, Exit(signal=9), driver.now))
+    return driver.did(Prepare)
+
+
+def test_whoever_may_get_the_calls_of_a_dead_worker_prepares_for_them():
+    assert died(calls=5, workers=4) == [Prepare(Ref(slot, 1), 3) for slot in (1, 2, 3)]
+    assert died(calls=2, workers=4) == [Prepare(Ref(slot, 1), 2) for slot in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("calls", "workers"), [(1, 4), (0, 4), (5, 1)])
+def test_nobody_prepares_for_a_single_call_and_nobody_can_where_none_is_left(calls, workers):
+    assert died(calls, workers) == []
 
 
 def test_the_pool_recovers_a_call_whose_job_process_was_killed():

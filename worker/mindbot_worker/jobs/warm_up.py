@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import platform
 
 from mindbot_worker import livekit_internals as internals
 
@@ -23,12 +24,14 @@ PUT_OFF = (
     "openai.lib._chat_completion_resources",
     "openai.lib._parsing._audio",
     "openai.lib.streaming.chat",
-    "openai.resources.audio",
-    "openai.resources.audio.speech",
+    "openai.resources.audio.audio",
     "openai.resources.chat.completions",
     "openai.resources.models",
     "openai.types.chat.completions",
 )
+
+platform.platform()  # both remembered by the standard library; openai tells them to its server with the first request,
+platform.processor()  # and finding the second out starts a program
 
 for _name in PUT_OFF:
     with contextlib.suppress(ImportError):  # another version of a library, or an agent without it
