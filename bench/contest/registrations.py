@@ -17,7 +17,7 @@ from contest.command import Skipped
 from live.livekit import MISSING, find_livekit_server
 from mindbot_worker.local.livekit_config import API_KEY, API_SECRET, HOST, environment, free_ports
 
-REGISTERED = "worker registered"
+REGISTERED, ACTIVE = "worker registered", "participant active"
 UP_SECONDS = 20.0
 
 
@@ -28,6 +28,8 @@ class Registrations:
     environ: Mapping[str, str]
     """What agents need to find the server, and keys for providers that are never asked."""
     at: list[float] = field(default_factory=list)
+    actives: list[tuple[float, str, str]] = field(default_factory=list)
+    """When a participant became ACTIVE, its room and its identity."""
 
     def count(self) -> int:
         return len(self.at)
@@ -41,9 +43,12 @@ class Registrations:
         assert server.stdout is not None
         for line in server.stdout:
             now = time.monotonic()
-            with contextlib.suppress(ValueError):
-                if json.loads(line).get("msg") == REGISTERED:
+            with contextlib.suppress(ValueError, AttributeError):
+                record = json.loads(line)
+                if record.get("msg") == REGISTERED:
                     self.at.append(now)
+                elif record.get("msg") == ACTIVE:
+                    self.actives.append((now, str(record.get("room")), str(record.get("participant"))))
 
 
 @contextlib.contextmanager
