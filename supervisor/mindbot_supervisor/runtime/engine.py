@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -35,7 +34,6 @@ from .adopted import Adopted
 from .batches import Batches
 from .cgroups import Cgroups
 from .child import Child
-from .family import Family
 from .launch import Launch
 from .launcher import Launcher
 from .oom import KernelLog, Oom
@@ -45,6 +43,7 @@ from .recoveries import Recoveries
 from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
+from .trees import Trees
 
 LOOK_GRACE = 0.1
 """Seconds that a look of the sampler may be late; usually it saves the tick a wake-up of its own."""
@@ -70,14 +69,14 @@ class Engine:
         self._pidfiles = Pidfiles(self._runtime_dir)
         self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
-        self._lock = threading.Lock()
-        self._family = Family(launch.runtime_dir)
+        self._trees = Trees(launch.runtime_dir)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
         cgroups = Cgroups.find()
         self._oom = Oom(cgroups, KernelLog())
-        self._sampler = Sampler(self._family, self._lock, limits.check_interval, soft, self._deliver, cgroups)
+        self._sampler = Sampler(
+            self._trees.family, self._trees.lock, limits.check_interval, soft, self._deliver, cgroups
+        )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeping: set[Ref] = set()
         self.recoveries = Recoveries(pool, self.carry_out, self._background)
         self.other_children: set[int] = set()
         """Pids of children that are no workers; somebody else reaps them."""
@@ -161,7 +160,7 @@ class Engine:
         self._check_ended()
 
     def _check_ended(self) -> None:
-        if self.pool.stopping and not self.pool.workers and not self._running and not self._sweeping:
+        if self.pool.stopping and not self.pool.workers and not self._running and not self._trees.busy:
             self.ended.set()
 
     def _act(self, action: Action) -> None:
@@ -180,7 +179,7 @@ class Engine:
             case Kill(ref=ref):
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
-                self._background(self._kill(ref))
+                self._background(self._trees.kill(ref))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -233,8 +232,7 @@ class Engine:
     def _started(self, ref: Ref, started: Child) -> Running:
         running = Running(started, self._output(ref, started.pid), self._beats, partial(self._beat, ref))
         self._running[ref] = running
-        with self._lock:
-            self._family.roots[started.pid] = ref
+        self._trees.take(started.pid, ref)
         self._pidfiles.write(ref, started.pid)
         self._oom.spawned(ref, started.pid, time.monotonic())
         running.watch(partial(self._exited, ref))
@@ -249,8 +247,7 @@ class Engine:
     def _adopt(self, record: Pidfile) -> None:
         if not self._adopted.take(record):
             return
-        with self._lock:
-            self._family.roots[record.pid] = record.ref
+        self._trees.take(record.pid, record.ref)
         if record.ref not in self.pool.workers:
             self.carry_out(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
 
@@ -263,18 +260,15 @@ class Engine:
         return self._output(worker.ref, worker.pid or 0)
 
     def _leftover_gone(self, ref: Ref) -> None:
-        self._sweeping.add(ref)
+        self._trees.begin_end(ref)
         self._background(self._sweep(ref, LEFTOVER_GRACE))
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
 
     async def _dump(self, ref: Ref) -> None:
-        tree = await asyncio.to_thread(sweep.members, self._family, self._lock, ref)
+        tree = await self._trees.members(ref)
         running = self._running.get(ref)
         if running is not None:
             await stacks.ask(tree, running.child.pid, running.output)
-
-    async def _kill(self, ref: Ref) -> None:
-        await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
 
     def _tell_stack(self, ref: Ref) -> None:
         """The stack, or that there was none: a stopped process cannot write one."""
@@ -297,7 +291,7 @@ class Engine:
             self.carry_out(self.pool.beat_rejected(ref, str(exc), now))
             return
         if beat.source == wire.FROM_LOOP:
-            self._family.told[ref] = beat.pids
+            self._trees.family.told[ref] = beat.pids
             self.on_beat(ref, beat, now)
             for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
                 self._tell(change)
@@ -313,7 +307,7 @@ class Engine:
         running.close()
         del self._running[ref]
         self.launcher.jobservers.left(ref)
-        self._sweeping.add(ref)
+        self._trees.begin_end(ref)
         worker = self.pool.workers.get(ref)
         asked = worker is not None and worker.termed and ended.code == 0
         self._background(self._sweep(ref, LEFTOVER_GRACE if asked else 0.0))
@@ -328,17 +322,8 @@ class Engine:
         return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
 
     async def _sweep(self, ref: Ref, grace: float) -> None:
-        """See that nothing of a dead worker's tree stays behind."""
-        deadline = time.monotonic() + grace
-        while time.monotonic() < deadline:
-            if not await asyncio.to_thread(sweep.members, self._family, self._lock, ref):
-                break
-            await asyncio.sleep(0.1)
-        await asyncio.to_thread(sweep.kill, self._family, self._lock, ref)
-        with self._lock:
-            self._family.forget([ref])
+        await self._trees.end(ref, grace)
         self._pidfiles.remove(ref)
-        self._sweeping.discard(ref)
         self._check_ended()
 
     def _deliver(self, look: Look) -> None:
