@@ -8,19 +8,23 @@ import re
 import signal
 import time
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
 
 from functional.daemon import Daemon
-from live.caller import calling
-from live.livekit import local  # noqa: F401 (a fixture)
+from live.caller import Caller, calling
+from live.livekit import Server, local  # noqa: F401 (a fixture)
 from live.supervised import LAUNCHER, START, answered, ready, supervised
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "10"))
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300 + 20 * KILLS)]
 WORKERS, CALLS = 3, 2
+ENOUGH = 8
+"""Deaths in one room; `recovery.attempts` is 10 here."""
 SOCKETS = 6
 """Connections that the daemon may keep open for a while: to LiveKit's API, and to those who asked for its status."""
 VICTIMS = ("worker", "worker", "job", "template", "jobserver")
@@ -34,8 +38,8 @@ def victim(daemon: Daemon, kind: str) -> int:
         return template
     if kind == "jobserver":
         return child_of(template, "mindbot-jobs")
-    rows = [row for row in status["workers"] if row["phase"] == "ready"]
-    if kind == "worker":
+    rows = [row for row in status["workers"] if row["phase"] in ("ready", "draining") and row["pid"]]
+    if kind == "worker":  # one that drains may keep a call for ever
         return random.choice(rows)["pid"] if rows else 0
     jobs = [call["pid"] for row in rows for call in row["calls"] if call["pid"]]
     return random.choice(jobs) if jobs else 0
@@ -77,6 +81,44 @@ def pss(pid: int) -> float:
     return psutil.Process(pid).memory_full_info().pss / 1024 / 1024
 
 
+class Callers:
+    """CALLS of them, who stay on the line. One whose agents died too often calls anew, or the room is quarantined."""
+
+    def __init__(self, daemon: Daemon, server: Server) -> None:
+        self._daemon, self._server = daemon, server
+        self._called = 0
+        self._on_line: dict[str, AbstractAsyncContextManager[Caller]] = {}
+
+    @property
+    def rooms(self) -> list[str]:
+        return list(self._on_line)
+
+    async def __aenter__(self) -> Self:
+        for _ in range(CALLS):
+            await self._call()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for room in self.rooms:
+            await self._hang_up(room)
+
+    async def renew(self) -> None:
+        for room in self.rooms:
+            if len(self._daemon.events("call.recovered", room=room)) >= ENOUGH:
+                await self._hang_up(room)
+                await self._call()
+
+    async def _call(self) -> None:
+        self._called += 1
+        room = f"chaos-{self._called}"
+        self._on_line[room] = calling(self._server, room)
+        await self._on_line[room].__aenter__()
+        await answered(self._daemon, room)
+
+    async def _hang_up(self, room: str) -> None:
+        await self._on_line.pop(room).__aexit__(None, None, None)
+
+
 async def settled(daemon: Daemon, rooms: list[str]) -> None:
     deadline = time.monotonic() + START
     while not await asyncio.to_thread(whole, daemon, rooms):
@@ -91,29 +133,25 @@ async def test_the_pool_is_whole_again_after_each_of_many_kills(tmp_path, local)
     patient = {"RECOVERY__ATTEMPTS": "10", "RECOVERY__DEADLINE": "30"}
     with supervised(tmp_path, local, workers=WORKERS, **quick, **patient) as daemon:
         await ready(daemon, WORKERS)
-        rooms = [f"chaos-{number}" for number in range(CALLS)]
-        callers = [calling(local.server, room) for room in rooms]
-        for caller, room in zip(callers, rooms, strict=True):
-            await caller.__aenter__()
-            await answered(daemon, room)
-        await settled(daemon, rooms)
-        before, memory = fds(daemon), pss(daemon.process.pid)
-        done = 0
-        while done < KILLS:
-            kind, template = random.choice(VICTIMS), daemon.status()["supervisor"]["template"]["pid"]
-            pid = await asyncio.to_thread(victim, daemon, kind)
-            if not pid:
-                continue
-            os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(daemon.until, lambda: noticed(daemon, pid, kind, template))  # noqa: B023
-            await settled(daemon, rooms)
-            done += 1
-        for caller in callers:
-            await caller.__aexit__(None, None, None)
+        async with Callers(daemon, local.server) as callers:
+            await settled(daemon, callers.rooms)
+            before, memory = fds(daemon), pss(daemon.process.pid)
+            victims = Counter[str]()
+            while victims.total() < KILLS:
+                await callers.renew()
+                kind, template = random.choice(VICTIMS), daemon.status()["supervisor"]["template"]["pid"]
+                pid = await asyncio.to_thread(victim, daemon, kind)
+                if not pid:
+                    continue
+                os.kill(pid, signal.SIGKILL)
+                await asyncio.to_thread(daemon.until, lambda: noticed(daemon, pid, kind, template))  # noqa: B023
+                await settled(daemon, callers.rooms)
+                victims[kind] += 1
         await asyncio.to_thread(daemon.until, lambda: len(daemon.status()["workers"]) == WORKERS, 120)
         await settled(daemon, [])
         grown, more = fds(daemon) - before, pss(daemon.process.pid) - memory
-        print(f"{done} kills; the daemon has {dict(grown)} descriptors and {more:.1f} MB more")
+        came = len(daemon.events("call.recovered"))
+        print(f"killed: {dict(victims)}; {came} recoveries; {dict(grown)} descriptors and {more:.1f} MB more")
         assert grown["anon_inode:[pidfd]"] <= WORKERS, "job servers, kept while a worker uses them"
         assert grown["socket:[N]"] <= SOCKETS
         assert set(grown) <= {"anon_inode:[pidfd]", "socket:[N]"}, dict(grown)
