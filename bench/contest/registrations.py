@@ -1,4 +1,4 @@
-"""A livekit-server that says when workers register: the same witness for every contestant."""
+"""A livekit-server that says when workers register and agents are there: the same witness for every contestant."""
 
 from __future__ import annotations
 

@@ -75,9 +75,9 @@ def from_variables(environ: Mapping[str, str], label: str | None = None) -> Laye
 
 def _parse(name: str, value: str) -> dict[str, Any]:
     """What pydantic-settings makes of one variable: nothing, when it is no setting."""
-    first = _key(name).partition(".")[0]
-    if first not in keys.SECTIONS:  # it would say the same, and takes a tenth of a second to load
-        return {first: value} if first == _key(name) and first in Settings.model_fields else {}
+    key = _key(name)
+    if key.partition(".")[0] not in keys.SECTIONS:  # it would say the same, and takes a tenth of a second to load
+        return {key: value} if key in Settings.model_fields else {}
     from pydantic_settings import EnvSettingsSource, SettingsError
 
     # the source asks its class for fields and config only, and BaseSettings would read the environment by itself
@@ -87,7 +87,6 @@ def _parse(name: str, value: str) -> dict[str, Any]:
     try:
         return source()
     except (SettingsError, RecursionError):
-        key = _key(name)
         if key in keys.SECTIONS:  # whose text may hold a secret of any key
             raise ValueError(key, "must be a JSON object of its keys") from None
         raise ValueError(f"{key} = {quoted(key, value)}", 'must be a JSON list, such as ["a", "b"]') from None

@@ -27,10 +27,15 @@ def policy(loaded: Loaded) -> Policy:
         settings.limits,
         settings.restart,
         host_mb=memory_mb(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         beats_required=settings.heartbeat_required,
         ready_after=settings.worker.ready_after,
     )
+
+
+def cores() -> int:
+    """Those that we and our workers may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:

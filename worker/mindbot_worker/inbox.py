@@ -29,8 +29,8 @@ class Inbox:
         self._private: Path | None = None
         self.path = self._choose(directory, name)
         self.rejected = 0
-        self._deliver: Callable[[Report], None] | None = None
-        self._prepare: Callable[[int], None] | None = None
+        self._deliver: Callable[[Report], None] = lambda _: None
+        self._prepare: Callable[[int], None] = lambda _: None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
@@ -60,14 +60,12 @@ class Inbox:
                 datagram = self._socket.recv(SIZE_MAX)
             except OSError:
                 return
-            wanted = wire_inbox.processes(datagram)
-            report = decode(datagram) if wanted is None else None
-            if wanted is not None and self._prepare is not None:
+            if (wanted := wire_inbox.processes(datagram)) is not None:
                 self._prepare(wanted)
-            elif report is None:
-                self.rejected += 1
-            elif self._deliver is not None:
+            elif (report := decode(datagram)) is not None:
                 self._deliver(report)
+            else:
+                self.rejected += 1
 
     def unlink(self) -> None:
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ What another version lacks is reported as absent here rather than failing in the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
@@ -153,16 +153,20 @@ def open_for_calls(server: AgentServer) -> None:
         enough.set()
 
 
-def holding_refill(server: AgentServer) -> Callable[[bool], None]:
-    """What makes the pool start no processes but those that a call waits for, and lets it again."""
-    pool, name = _pool(server), "_default_num_idle_processes"
-    wanted = getattr(pool, name, None)
+_IDLE = "_default_num_idle_processes"
 
-    def hold(held: bool) -> None:
-        if wanted is not None:
-            setattr(pool, name, 0 if held else wanted)
 
-    return hold
+def idle_processes(server: AgentServer) -> int:
+    """How many job processes the pool keeps waiting for a call."""
+    wanted = getattr(_pool(server), _IDLE, 0)
+    return wanted if isinstance(wanted, int) else 0
+
+
+def keep_idle(server: AgentServer, wanted: int) -> None:
+    """Have it keep so many from now on; with 0 it starts none but those that a call waits for."""
+    pool = _pool(server)
+    if hasattr(pool, _IDLE):
+        setattr(pool, _IDLE, wanted)
 
 
 def start_processes(server: AgentServer, wanted: int) -> None:
@@ -172,9 +176,7 @@ def start_processes(server: AgentServer, wanted: int) -> None:
     if start is None or not isinstance(tasks, set) or is_closing(server):
         return
     for _ in range(wanted - warm_processes(server) - len(tasks)):
-        task = asyncio.ensure_future(start())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        _run(start(), tasks)
 
 
 def end_processes(server: AgentServer, beyond: int) -> None:
@@ -184,15 +186,14 @@ def end_processes(server: AgentServer, beyond: int) -> None:
     if not isinstance(queue, asyncio.Queue) or not isinstance(tasks, set):
         return
     while queue.qsize() > beyond:
-        task = asyncio.ensure_future(queue.get_nowait().aclose())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        _run(queue.get_nowait().aclose(), tasks)
 
 
-def idle_processes(server: AgentServer) -> int:
-    """How many of them there should be."""
-    wanted = getattr(_pool(server), "_default_num_idle_processes", 0)
-    return wanted if isinstance(wanted, int) else 0
+def _run(work: Coroutine[Any, Any, None], tasks: set[Any]) -> None:
+    """Among the pool's own tasks, as it does it."""
+    task = asyncio.ensure_future(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def warm_processes(server: AgentServer) -> int:

@@ -42,7 +42,7 @@ class PoolWatch:
     def install(self) -> None:
         """Once the pool exists and before it starts."""
         usual = internals.idle_processes(self._server)
-        self._refill = Refill(internals.holding_refill(self._server))
+        self._refill = Refill(lambda held: internals.keep_idle(self._server, 0 if held else usual))
         self._ahead = Ahead(
             partial(internals.start_processes, self._server), partial(internals.end_processes, self._server, usual)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field, replace
 
 from mindbot_supervisor.core.actions import Recover
@@ -19,13 +19,15 @@ from mindbot_worker import wire
 from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi, NotFound
 from .livekit_records import AGENT, Dispatch, Participant
-from .pace import Pace
 
 POLL, POLL_EARLY = 0.04, 0.15
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late. The
 second is for as long as no worker of ours has taken the job, when only one of another host could send the agent."""
 NOTICE = 0.02
 """Seconds in which we notice that a worker of ours has."""
+OFTEN = 2
+"""So many attempts at once may look as often as POLL says. More of them take turns, for the sake of the agents that
+they wait for: one look takes 2 ms of CPU, half of it livekit-server's."""
 OFFER = 2.0
 """Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again.
 What became of it is listed up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked as
@@ -33,6 +35,11 @@ well; an agent that another host sends later than this is called back by the ser
 SWAP_UNTIL = 0.6
 """Share of an attempt's time after which no old agent is taken out any more: the new one needs the rest to come in."""
 NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
+
+
+def between_looks(under_way: int) -> float:
+    """Seconds from one look to the next, while so many attempts are under way."""
+    return POLL * max(under_way / OFTEN, 1.0)
 
 
 class Finished(Exception):
@@ -64,7 +71,8 @@ class Attempt:
     journals: Journals
     until: float
     watch: Watch
-    pace: Pace
+    under_way: Sized
+    """All attempts of the pool at this time."""
     problem: str = ""
     """Why LiveKit could not be asked, last time it could not."""
     taken_up: bool = False
@@ -227,7 +235,7 @@ class Attempt:
     async def _pause(self) -> None:
         """Until the next look; that a worker here takes the job is noticed at once."""
         if self.taken_up:
-            await asyncio.sleep(self.pace.between_looks(POLL))
+            await asyncio.sleep(between_looks(len(self.under_way)))
             return
         until = time.monotonic() + POLL_EARLY
         while time.monotonic() < until and not self.watch.started_here():  # noqa: ASYNC110 - it is a fact of the core

@@ -260,8 +260,7 @@ class Engine:
         return self._output(worker.ref, worker.pid or 0)
 
     def _leftover_gone(self, ref: Ref) -> None:
-        self._trees.begin_end(ref)
-        self._background(self._sweep(ref, LEFTOVER_GRACE))
+        self._sweep(ref, LEFTOVER_GRACE)
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
 
     async def _dump(self, ref: Ref) -> None:
@@ -307,10 +306,9 @@ class Engine:
         running.close()
         del self._running[ref]
         self.launcher.jobservers.left(ref)
-        self._trees.begin_end(ref)
         worker = self.pool.workers.get(ref)
         asked = worker is not None and worker.termed and ended.code == 0
-        self._background(self._sweep(ref, LEFTOVER_GRACE if asked else 0.0))
+        self._sweep(ref, LEFTOVER_GRACE if asked else 0.0)
         self.carry_out(self.pool.exited(ref, ended, time.monotonic()))
 
     def _with_cause(self, ref: Ref, pid: int, ended: Exit) -> Exit:
@@ -321,7 +319,11 @@ class Engine:
         self._oom.forget(ref)
         return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
 
-    async def _sweep(self, ref: Ref, grace: float) -> None:
+    def _sweep(self, ref: Ref, grace: float) -> None:
+        self._trees.begin_end(ref)
+        self._background(self._end_tree(ref, grace))
+
+    async def _end_tree(self, ref: Ref, grace: float) -> None:
         await self._trees.end(ref, grace)
         self._pidfiles.remove(ref)
         self._check_ended()

@@ -118,18 +118,16 @@ class LiveKitApi:
         return self._session
 
     async def _keep_warm(self) -> None:
-        import aiohttp  # noqa: F401 - in its own time: it takes long to load, and the first worker is not to wait for it
-
         while True:
             await asyncio.gather(*(self._touch() for _ in range(WARM)))
             await asyncio.sleep(KEEP_WARM)
 
     async def _touch(self) -> None:
-        import aiohttp
+        import aiohttp  # in its own time: it takes long to load, and the first worker is not to wait for it
 
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):  # it will be told when it matters
+        with contextlib.suppress(ApiError, TimeoutError, aiohttp.ClientError, OSError):  # it is told when it matters
             async with self._connected().get(f"{self._base}/", proxy=self._proxy) as answer:
-                await answer.content.read(ANSWER_MAX)
+                await _whole(answer.content, "/")
 
     def _token(self, room: str) -> str:
         now = int(time.time())

@@ -15,7 +15,6 @@ from .attempt import Attempt, Finished, Watch
 from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi
 from .livekit_records import Dispatch
-from .pace import Pace
 
 PAUSE, PAUSE_MAX = 0.1, 0.8
 """Seconds before LiveKit is asked again after it failed to answer; doubled each time."""
@@ -34,7 +33,6 @@ class Rescuer:
 
     def __init__(self, api: LiveKitApi, journals: Path, agent_name: str) -> None:
         self._api, self._journals, self._agent_name = api, Journals(journals), agent_name
-        self._pace = Pace()
         self._models: dict[str, Dispatch] = {}
         """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
         self._attempts: dict[str, Attempt] = {}
@@ -64,13 +62,12 @@ class Rescuer:
         job = action.call.job
         model = self._models.get(job) or Dispatch("", self._agent_name)
         until = time.monotonic() + action.seconds
-        attempt = Attempt(self._api, action, model, self._taken, self._journals, until, watch, self._pace)
+        attempt = Attempt(self._api, action, model, self._taken, self._journals, until, watch, self._attempts)
         answer: Answer | None = None
         self._attempts[job] = attempt
         try:
-            with self._pace.attempt():
-                async with asyncio.timeout(action.seconds):
-                    answer = await _insist(attempt)
+            async with asyncio.timeout(action.seconds):
+                answer = await _insist(attempt)
         except TimeoutError:
             why = attempt.problem or f"no agent came within {action.seconds:g} s"
             blind = bool(attempt.problem)

@@ -17,7 +17,7 @@ LOOK = 0.1
 
 
 class Trees:
-    """`family` is to be used with `lock` held."""
+    """`family` is to be used with `lock` held, but for what its workers have told: that may be set at any time."""
 
     def __init__(self, runtime_dir: str) -> None:
         self.family, self.lock = Family(runtime_dir), threading.Lock()

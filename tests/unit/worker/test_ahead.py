@@ -50,12 +50,8 @@ async def warm(server, number):
             await asyncio.sleep(0.01)
 
 
-def watching(server, inbox):
-    return PoolWatch(server, SimpleNamespace(reported=lambda *_: False), inbox, lambda: None, SimpleNamespace())
-
-
-async def test_more_are_warm_for_a_while_and_as_many_as_ever_afterwards(server, tmp_path):
-    pool = watching(server, None)
+async def test_more_are_warm_for_a_while_and_as_many_as_ever_afterwards(server):
+    pool = PoolWatch(server, SimpleNamespace(), None, lambda: None, SimpleNamespace())
     pool.install()
     await warm(server, 1)
     pool.on_coming(3)
