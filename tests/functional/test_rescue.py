@@ -357,9 +357,16 @@ async def test_a_second_move_waits_for_the_agent_of_the_first(tmp_path):
 async def test_no_dead_agent_is_there_beside_its_successor(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         twirp.fails["RemoveParticipant"] = 1
+        answer = await rescuer.recover(recover())
+        assert isinstance(answer, Recovered)
+        assert twirp.agents(ROOM) == [answer.identity]
+
+
+async def test_the_new_agent_is_asked_for_before_anything_is_cleared_away(tmp_path):
+    async with rescuing(tmp_path) as (twirp, rescuer):
         await rescuer.recover(recover())
-        assert twirp.asked.index("CreateDispatch") > twirp.asked.index("RemoveParticipant")
-        assert twirp.agents(ROOM) != [CALL.identity]
+        assert twirp.asked[2] == "CreateDispatch"
+        assert {"RemoveParticipant", "DeleteDispatch"} < set(twirp.asked[3:])
 
 
 async def test_a_moved_call_whose_agent_could_not_be_taken_out_at_first_is_moved_all_the_same(tmp_path):

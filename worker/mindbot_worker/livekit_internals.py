@@ -15,6 +15,7 @@ from livekit.agents import AgentServer, JobContext, WorkerOptions
 from livekit.agents.job import RunningJobInfo
 from livekit.agents.utils import http_context
 from livekit.agents.worker import _DefaultLoadCalc
+from livekit.rtc import _ffi_client
 
 from mindbot_worker.template import jobserver
 
@@ -67,6 +68,14 @@ def share_tls() -> None:
     for name in ("_set_default_cert_env", "_create_ssl_context"):
         if (function := getattr(http_context, name, None)) is not None:
             function()
+
+
+def share_native_library() -> None:
+    """Load the library that joins rooms, which starts no thread by that: processes forked later need not relocate it
+    again (7 to 12 ms of CPU and 5 MiB for each of them).
+    """
+    if (find := getattr(_ffi_client, "get_ffi_lib", None)) is not None:
+        find()
 
 
 def load(server: AgentServer) -> float:

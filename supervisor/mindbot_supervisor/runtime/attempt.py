@@ -1,7 +1,9 @@
 """One attempt to bring a new agent into a room: the recipe, and what was seen on the way.
 
-For a call whose agent is dead: take it out of the room, dispatch the new one, wait until that one is there. For a call
-that is moved the old agent goes on answering until a worker has the new one ready, which waits outside of the room.
+For a call whose agent is dead: dispatch the new one, take the dead one out of the room, wait until the new one is
+there; livekit-server takes 0.2 s to choose a worker, so that what the dispatch does not need can come after it.
+For a call that is moved the old agent goes on answering until a worker has the new one ready, which waits outside of
+the room.
 """
 
 from __future__ import annotations
@@ -95,7 +97,9 @@ class Attempt:
         if not self._own:
             await self._begin()
         while time.monotonic() < self.until:
-            await self._look(await self.api.participants(self._room))
+            people = await self.api.participants(self._room)
+            await self._clear(people)
+            await self._look(people)
             self.problem = ""
             self.taken_up = self.taken_up or self.watch.started_here()
             if self.taken_up and self.untouched and self._has_time:
@@ -127,12 +131,10 @@ class Attempt:
         return self.action.call.job
 
     async def _begin(self) -> None:
-        """See who is there and what was dispatched, take a dead agent out, dispatch the new one."""
-        first = self.action.attempt == 1 and not self.action.moved
+        """See who is there and what was dispatched, dispatch the new agent, and only then take a dead one out."""
         listing = asyncio.ensure_future(self.api.dispatches(self._room))
         try:
-            remove = self._remove() if first else asyncio.sleep(0)
-            people, _ = await asyncio.gather(self.api.participants(self._room), remove)
+            people = await self.api.participants(self._room)
             if not any(each.is_caller for each in people):
                 raise Finished(Alone())
             dispatches = await listing
@@ -149,9 +151,17 @@ class Attempt:
         if self.untouched and all(each.identity != self.action.call.identity for each in people):
             self._left(time.monotonic())
         self._learn(dispatches, earlier)
-        if not self.untouched:
-            await self._remove()
         await self._dispatch()
+        await self._clear(people)
+
+    async def _clear(self, people: list[Participant]) -> None:
+        """Take out of the room, and of LiveKit's list, what the new agent replaces. It is tried again at each look."""
+        identity, known = self.action.call.identity, self._strangers or ()
+        if not self.untouched and any(each.identity == identity and each.sid in known for each in people):
+            with contextlib.suppress(ApiError):
+                await self._remove()
+        stale, self._stale = self._stale, []
+        await self._delete(*stale)
 
     async def _remove(self) -> None:
         """Take the old agent out of the room: dead, it would stay listed for 20 s; alive, it would answer too."""
@@ -205,14 +215,13 @@ class Attempt:
 
     async def _dispatch(self) -> None:
         """What is deleted takes its job along: the one of an agent that is still needed comes to that later."""
-        stale, self._stale = self._stale, []
         attributes = {wire.RECOVERS: self._job}
         if self.untouched:
             attributes[wire.AFTER] = self.action.call.identity
         else:
-            stale += self._theirs
+            self._stale += self._theirs
         self._perhaps = True
-        made, _ = await asyncio.gather(self.api.create(self._room, self.model, attributes), self._delete(*stale))
+        made = await self.api.create(self._room, self.model, attributes)
         self._own, self._offered, self._perhaps = made.id, time.monotonic(), False
 
     async def _delete(self, *dispatches: str) -> None:
@@ -233,13 +242,15 @@ class Attempt:
             raise Finished(Alone())
 
     async def _pause(self) -> None:
-        """Until the next look; that a worker here takes the job is noticed at once."""
+        """Until the next look; that a worker here takes the job is noticed at once. No agent joins within a look."""
+        until = time.monotonic() + POLL_EARLY
+        while not self.taken_up and time.monotonic() < until:
+            await asyncio.sleep(NOTICE)
+            self.taken_up = self.watch.started_here()
+            if self.taken_up and self.untouched:
+                return
         if self.taken_up:
             await asyncio.sleep(between_looks(len(self.under_way)))
-            return
-        until = time.monotonic() + POLL_EARLY
-        while time.monotonic() < until and not self.watch.started_here():  # noqa: ASYNC110 - it is a fact of the core
-            await asyncio.sleep(NOTICE)
 
     async def _offer_again(self) -> None:
         """Ask the server whether a worker took the job; if none did, offer it once more."""
@@ -247,5 +258,6 @@ class Attempt:
         self._offered = time.monotonic()
         self.taken_up = own is not None and bool(own.jobs)
         if not self.taken_up:
-            self._stale, self._own = [self._own], ""
+            await self._delete(self._own)
+            self._own = ""
             await self._dispatch()

@@ -39,7 +39,7 @@ from .launcher import Launcher
 from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
-from .recoveries import Recoveries
+from .recoveries import CALLERS_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
@@ -188,8 +188,11 @@ class Engine:
             case Forget(call=call):
                 self.recoveries.forget(call)
             case Prepare(ref=ref, processes=processes):
-                if ref in self._running:
-                    hint.prepare(self._runtime_dir, str(ref), self._running[ref].child.pid, processes)
+                self._loop.call_later(CALLERS_FIRST, self._prepare, ref, processes)
+
+    def _prepare(self, ref: Ref, processes: int) -> None:
+        if ref in self._running:
+            hint.prepare(self._runtime_dir, str(ref), self._running[ref].child.pid, processes)
 
     def _signal(self, ref: Ref, number: int) -> None:
         running = self._running.get(ref)
@@ -321,9 +324,13 @@ class Engine:
 
     def _sweep(self, ref: Ref, grace: float) -> None:
         self._trees.begin_end(ref)
+        if not grace:
+            self._trees.strike(ref)
         self._background(self._end_tree(ref, grace))
 
     async def _end_tree(self, ref: Ref, grace: float) -> None:
+        if self.recoveries.under_way:
+            await asyncio.sleep(CALLERS_FIRST)
         await self._trees.end(ref, grace)
         self._pidfiles.remove(ref)
         self._check_ended()

@@ -14,7 +14,7 @@ from mindbot_supervisor.core.model import Ref
 from mindbot_worker import wire
 
 from . import proctable
-from .proctable import ZOMBIE, Proc
+from .proctable import ZOMBIE, Key, Proc
 
 
 @dataclass(slots=True)
@@ -26,8 +26,8 @@ class Family:
     """Worker pid, which is also the id of its session, to the worker. Kept until the whole tree is gone."""
     told: dict[Ref, tuple[int, ...]] = field(default_factory=dict)
     """Pids that a worker named in its last beat."""
-    _seen: dict[tuple[int, int], Ref] = field(default_factory=dict)
-    _strangers: dict[tuple[int, int], str] = field(default_factory=dict)
+    _seen: dict[Key, Ref] = field(default_factory=dict)
+    _strangers: dict[Key, str] = field(default_factory=dict)
     """Not ours by the name that each has: a beat may tell of a job process before that has taken its worker's name."""
     undecided: bool = False
     """Whether the last look met a process in the middle of its exec: its environment was empty for that moment."""
@@ -95,6 +95,10 @@ class Family:
             return None
         return ref
 
+    def known(self, ref: Ref) -> list[Key]:
+        """What was there of the worker at the last look. May be asked without the lock."""
+        return [key for key, owner in list(self._seen.items()) if owner == ref]
+
     def forget(self, gone: Iterable[Ref]) -> None:
         """Drop workers whose last process is gone."""
         refs = set(gone)
@@ -109,6 +113,6 @@ def orphan_zombies(table: Mapping[int, Proc], ours: Collection[int]) -> list[int
     return [proc.pid for proc in table.values() if proc.ppid == me and proc.state == ZOMBIE and proc.pid not in ours]
 
 
-def _present(key: tuple[int, int], table: Mapping[int, Proc]) -> bool:
+def _present(key: Key, table: Mapping[int, Proc]) -> bool:
     proc = table.get(key[0])
     return proc is not None and proc.started == key[1]

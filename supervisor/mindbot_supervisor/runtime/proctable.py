@@ -12,6 +12,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 ZOMBIE = "Z"
 
+Key = tuple[int, int]
+"""A process for as long as the host runs: its pid, and when it started (clock ticks since boot)."""
+
 
 class Proc(NamedTuple):
     """One process. `started` (clock ticks since boot) tells it from a later one with the same pid."""
@@ -27,7 +30,7 @@ class Proc(NamedTuple):
     """What it calls itself, at most 15 characters."""
 
     @property
-    def key(self) -> tuple[int, int]:
+    def key(self) -> Key:
         return self.pid, self.started
 
 

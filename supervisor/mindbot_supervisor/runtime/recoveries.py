@@ -15,6 +15,10 @@ from mindbot_worker.wire import Call
 from .attempt import Watch
 from .rescue import Rescuer
 
+CALLERS_FIRST = 0.06
+"""Seconds after a death for which other work waits: in them five callers have new agents dispatched, on 2 cores. Beside
+the start of job processes and a look at all of /proc it took them 0.07 to 0.14."""
+
 
 class Recoveries:
     """`background` runs what has to end before the daemon does."""
@@ -41,6 +45,10 @@ class Recoveries:
         self.rescuer = rescuer
         if rescuer is not None:
             rescuer.start()
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self._tasks)
 
     def begin(self, action: Recover) -> None:
         earlier = self._tasks.pop(action.replaces, None)

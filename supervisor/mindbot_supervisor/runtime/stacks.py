@@ -36,7 +36,7 @@ async def ask(tree: Sequence[Proc], root: int, output: Output) -> None:
         if proc.state in STOPPED or not proctable.catches(proc.pid, signal.SIGUSR2):
             continue
         before = output.answered
-        if sweep.signal_one(proc, signal.SIGUSR2) and loop.time() < until:
+        if sweep.signal_one(proc.key, signal.SIGUSR2) and loop.time() < until:
             await _answered(output, before, until)
 
 

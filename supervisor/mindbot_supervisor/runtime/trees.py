@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 
@@ -35,6 +36,13 @@ class Trees:
 
     async def members(self, ref: Ref) -> list[Proc]:
         return await asyncio.to_thread(sweep.members, self.family, self.lock, ref)
+
+    def strike(self, ref: Ref) -> None:
+        """Kill what is known of a dead worker's tree at once, without a look at what else there is: its job processes
+        would answer callers whom others are about to answer, and take 0.1 s of CPU to end by themselves.
+        """
+        for key in self.family.known(ref):
+            sweep.signal_one(key, signal.SIGKILL)
 
     async def kill(self, ref: Ref) -> None:
         await asyncio.to_thread(sweep.kill, self.family, self.lock, ref)

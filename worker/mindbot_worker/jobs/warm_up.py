@@ -1,5 +1,5 @@
-"""Side-effect module: imports what libraries put off until the first call, so that all job processes share it; and the
-TLS contexts, which read the bundle of CAs for 20 ms of CPU each.
+"""Side-effect module: imports what libraries put off until the first call, so that all job processes share it; the
+TLS contexts, which read the bundle of CAs for 20 ms of CPU each; and LiveKit's native library.
 
 Read off a call's sys.modules before and after: 47 modules, 0.25 s of a blocked event loop while the caller waits for
 the greeting, over 3 s where several calls begin at once on 2 cores. LiveKit's own preload does not reach them.
@@ -36,6 +36,9 @@ platform.processor()  # and finding the second out starts a program
 for _name in PUT_OFF:
     with contextlib.suppress(ImportError):  # another version of a library, or an agent without it
         importlib.import_module(_name)
+
+with contextlib.suppress(Exception):  # the first call says what is wrong with it
+    internals.share_native_library()
 
 with contextlib.suppress(Exception):  # an agent without them; and whoever needs one is told why there is none
     internals.share_tls()

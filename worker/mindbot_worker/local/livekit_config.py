@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
+NOWHERE = f"{HOST}:9"
+"""Nobody listens there: the discard service of RFC 863 is history."""
 API_KEY, API_SECRET = "devkey", "secret"  # what `livekit-server --dev` uses
 
 
@@ -26,8 +28,8 @@ def environment(ports: Ports) -> dict[str, str]:
 def _configuration(ports: Ports) -> dict[str, object]:
     """Development mode in which nothing listens or sends outside loopback.
 
-    A node_ip that is given also keeps the server from asking public STUN servers. ICE over TCP would listen on every
-    address, and is of no use here.
+    A node_ip that is given also keeps the server from asking public STUN servers, and NOWHERE its clients, which it
+    would tell to. ICE over TCP would listen on every address, and is of no use here.
     """
     return {
         "port": ports.http,
@@ -41,6 +43,7 @@ def _configuration(ports: Ports) -> dict[str, object]:
             "node_ip": HOST,
             "use_external_ip": False,
             "enable_loopback_candidate": True,
+            "stun_servers": [NOWHERE],
             "ips": {"includes": [f"{HOST}/32"]},
         },
     }
