@@ -276,7 +276,7 @@ class Daemon:
             template=upgrade.template_of(engine),
             jobservers=upgrade.jobservers_of(engine),
             rescue=upgrade.rescue_of(engine),
-            flights=self._records.flights.saved(),
+            flights=self._records.saved(),
         )
 
     def _before_exec(self) -> None:

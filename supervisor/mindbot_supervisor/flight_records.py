@@ -18,6 +18,9 @@ from .ops.journal import Journal, newest_first
 
 FOLDER = "flight"
 """In the state directory."""
+LAST_WORDS = 0.1
+"""Seconds from a worker's end until its record is put together: what its job processes wrote last has come by then, and
+callers who are alone are not kept waiting (5 ms, and a thread to start)."""
 
 
 class FlightRecords:
@@ -46,14 +49,20 @@ class FlightRecords:
     def tell(self, change: Change) -> None:
         self.flights.change(change)
         if change.event == events.WORKER_EXITED and change.worker is not None:
-            self._loop.call_soon(self.flights.finish, change.worker)  # after the changes that come with it
+            self._loop.call_later(LAST_WORDS, self.flights.finish, change.worker)
 
     def output(self, ref: Ref, level: str, event: str, fields: Mapping[str, object]) -> None:
         self.flights.output(ref, level, event, fields)
 
     def explain(self, pool: Pool, status: Json, name: str) -> Json:
         """Raises Refused for a worker that nobody knows."""
+        self.flights.finish_ended()
         return Explainer(pool, self.flights, time.monotonic(), status).explain(name)
+
+    def saved(self) -> list[str]:
+        """The records of the living workers, for the version of this program that comes next."""
+        self.flights.finish_ended()
+        return self.flights.saved()
 
     def resume(self, saved: Iterable[str], started: float) -> None:
         """After an upgrade in place: the living workers' records, and what this process has written since `started`."""
