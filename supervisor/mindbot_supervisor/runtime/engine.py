@@ -39,7 +39,7 @@ from .launcher import Launcher
 from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
-from .recoveries import CALLERS_FIRST, Recoveries
+from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
@@ -188,7 +188,7 @@ class Engine:
             case Forget(call=call):
                 self.recoveries.forget(call)
             case Prepare(ref=ref, processes=processes):
-                self._loop.call_later(CALLERS_FIRST, self._prepare, ref, processes)
+                self._loop.call_later(DISPATCHES_FIRST, self._prepare, ref, processes)
 
     def _prepare(self, ref: Ref, processes: int) -> None:
         if ref in self._running:
@@ -330,7 +330,7 @@ class Engine:
 
     async def _end_tree(self, ref: Ref, grace: float) -> None:
         if self.recoveries.under_way:
-            await asyncio.sleep(CALLERS_FIRST)
+            await asyncio.sleep(DISPATCHES_FIRST)
         await self._trees.end(ref, grace)
         self._pidfiles.remove(ref)
         self._check_ended()

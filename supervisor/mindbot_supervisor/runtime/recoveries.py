@@ -15,7 +15,7 @@ from mindbot_worker.wire import Call
 from .attempt import Watch
 from .rescue import Rescuer
 
-CALLERS_FIRST = 0.06
+DISPATCHES_FIRST = 0.06
 """Seconds after a death for which other work waits: in them five callers have new agents dispatched, on 2 cores. Beside
 the start of job processes and a look at all of /proc it took them 0.07 to 0.14."""
 

@@ -42,6 +42,14 @@ def test_a_process_once_seen_stays_known_whatever_becomes_of_its_parents():
     assert sort(kin, proc(101, 1, session=101)) == {A: [101]}
 
 
+def test_known_of_a_worker_is_what_was_there_at_the_last_look():
+    kin = family()
+    sort(kin, proc(100, ME), proc(101, 100, started=7), proc(200, ME))
+    assert sorted(kin.known(A)) == [(100, 1), (101, 7)]
+    sort(kin, proc(101, ME, started=7), proc(200, ME))
+    assert kin.known(A) == [(101, 7)]
+
+
 def test_a_later_process_with_the_same_pid_is_a_stranger():
     kin = family()
     sort(kin, proc(100, ME), proc(101, 100, session=101))
