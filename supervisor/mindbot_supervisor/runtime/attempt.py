@@ -88,7 +88,7 @@ class Attempt:
     _journal: str = ""
     """What the old agent's is called."""
     _stale: list[str] = field(default_factory=list)
-    """Dispatches of earlier attempts."""
+    """Dispatches that the new one replaces: those of earlier attempts, and a dead agent's own."""
     _theirs: list[str] = field(default_factory=list)
     """Those of the old agent."""
 
