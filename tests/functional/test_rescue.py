@@ -80,6 +80,7 @@ async def test_nothing_is_dispatched_to_a_room_without_a_caller(tmp_path):
         twirp.rooms[ROOM] += [person("recorder", "EGRESS"), person("gone", state="DISCONNECTED")]
         assert await rescuer.recover(recover()) == Alone()
         assert "CreateDispatch" not in twirp.asked
+        assert twirp.agents(ROOM) == []  # the dead one would keep the room open
 
 
 async def test_an_agent_that_was_sent_for_a_caller_who_left_meanwhile_is_called_back(tmp_path):

@@ -135,14 +135,15 @@ class Attempt:
         listing = asyncio.ensure_future(self.api.dispatches(self._room))
         try:
             people = await self.api.participants(self._room)
+            if self._strangers is None:
+                self._strangers = {each.sid for each in people if each.kind == AGENT}
             if not any(each.is_caller for each in people):
+                await self._clear(people)
                 raise Finished(Alone())
             dispatches = await listing
         finally:
             listing.cancel()
             await asyncio.gather(listing, return_exceptions=True)
-        if self._strangers is None:
-            self._strangers = {each.sid for each in people if each.kind == AGENT}
         earlier = [each for each in dispatches if each.attributes.get(wire.RECOVERS) == self._job]
         if earlier and self._perhaps:
             self._own, self._offered = earlier[-1].id, time.monotonic()
