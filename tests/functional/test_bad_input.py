@@ -22,7 +22,7 @@ CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MINDBOT_", "L
 
 def run(folder: Path, *arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mindbot_supervisor", *arguments, "--socket", str(folder / "s.sock")]
-    environ = {**CLEAN, **(environ or {})}
+    environ = {**CLEAN, "MINDBOT_STATE_DIR": str(folder / "state"), **(environ or {})}
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
 
