@@ -96,6 +96,7 @@ class Attempt:
         """Ends by raising Finished, or an ApiError; it returns only at its deadline."""
         if not self._own:
             await self._begin()
+            await self._pause()  # it has just looked
         while time.monotonic() < self.until:
             people = await self.api.participants(self._room)
             await self._clear(people)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .procfile import number_after
-from .proctable import Proc
+from .proctable import Key, Proc
 
 MB = 1024 * 1024
 KB = 1024
@@ -36,7 +36,7 @@ class Footprints:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], _Reading] = {}
+        self._known: dict[Key, _Reading] = {}
 
     def of(self, tree: Iterable[Proc], now: float) -> tuple[float, float, float]:
         readings = [self._of(proc, now) for proc in tree]
