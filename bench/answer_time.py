@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config", 
 from live.caller import Caller, calling, load_phrases  # noqa: E402
 from live.livekit import Local, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import ready, supervised  # noqa: E402
-from mindbot_config.voice import Voice  # noqa: E402
+from mindbot_config.sections.voice import Voice  # noqa: E402
 
 ROUNDS, QUESTIONS = 6, 2
 AGENTS = ("bare", "mindbot")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from mindbot_config.limits import Pool
-from mindbot_config.voice import MIN_SILENCE_OF_MODEL
+from mindbot_config.sections.limits import Pool
+from mindbot_config.sections.voice import MIN_SILENCE_OF_MODEL
 
 if TYPE_CHECKING:
     from mindbot_config.settings import Settings

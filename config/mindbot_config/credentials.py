@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mindbot_config.errors import ConfigError
-from mindbot_config.fields import split_url
+from mindbot_config.sections.base import split_url
 
 LIVEKIT_NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 NAMES = (*LIVEKIT_NAMES, "OPENAI_API_KEY", "DEEPGRAM_API_KEY")

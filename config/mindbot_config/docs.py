@@ -6,7 +6,7 @@ import ast
 import inspect
 from itertools import pairwise
 
-from mindbot_config.limits import Section
+from mindbot_config.sections.limits import Section
 
 
 def of(model: type[Section]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mindbot_config import docs, keys
 from mindbot_config.credentials import NAMES
-from mindbot_config.limits import Section
+from mindbot_config.sections.limits import Section
 from mindbot_config.settings import Settings
 
 TOML_NAME, ENV_NAME = "mindbot.example.toml", "env.example"

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mindbot_config.limits import Section
+from mindbot_config.sections.limits import Section
 from mindbot_config.settings import Settings
 
 PREFIX = "MINDBOT_"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mindbot_config import files
+from mindbot_config import read_file
 
 _NAMES = ("socket", "runtime_dir", "state_dir")
 _VARIABLES = {f"MINDBOT_{name.upper()}": name for name in _NAMES}
@@ -29,7 +29,7 @@ def find(config: Path | None, environ: Mapping[str, str]) -> Found | None:
 
     Raises ConfigError for a file that cannot be read.
     """
-    table = files.find_toml(environ)[1] if config is None else files.read_toml(config)
+    table = read_file.find_toml(environ)[1] if config is None else read_file.read_toml(config)
     if "env" in table or any(name.upper() in _ENV_FILE for name in environ):
         return None
     given: dict[str, Any] = {name: table[name] for name in _NAMES if name in table}

@@ -7,12 +7,12 @@ from typing import Self
 from pydantic import model_validator
 
 from mindbot_config.combinations import ClashError, clashes
-from mindbot_config.fields import OptionalPath
-from mindbot_config.limits import Limits, Pool, Restart, Section
-from mindbot_config.services import Http, Log, Notify
-from mindbot_config.usage import Usage
-from mindbot_config.voice import Voice
-from mindbot_config.workers import Env, Recovery, Worker
+from mindbot_config.sections.base import OptionalPath
+from mindbot_config.sections.http import Http, Log, Notify
+from mindbot_config.sections.limits import Limits, Pool, Restart, Section
+from mindbot_config.sections.usage import Usage
+from mindbot_config.sections.voice import Voice
+from mindbot_config.sections.worker import Env, Recovery, Worker
 
 
 class Settings(Section):

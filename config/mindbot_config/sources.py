@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mindbot_config import explain, files, keys
+from mindbot_config import keys, messages, read_file
 from mindbot_config.credentials import NAMES, WEBHOOK_SECRET, secret_values
 from mindbot_config.errors import ConfigError
 from mindbot_config.layers import Given, Layer, from_flags, from_table, from_variables
@@ -37,12 +37,12 @@ class Loaded:
 
 def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Loaded:
     """Read all sources; every failure is a `ConfigError`. `flags` holds only the flags that were given, nested."""
-    file, table = files.find_toml(environ) if config is None else (config, files.read_toml(config))
+    file, table = read_file.find_toml(environ) if config is None else (config, read_file.read_toml(config))
     flag_layer, toml_layer, inherited = from_flags(flags), from_table(table, f"file {file}"), from_variables(environ)
 
     env_file = _env_file(flag_layer, inherited, toml_layer)
     label = f"env file {env_file}"
-    added = {} if env_file is None else files.read_env(env_file, label)
+    added = {} if env_file is None else read_file.read_env(env_file, label)
     env_layer = from_variables(added, label)
     env_layer.problems.extend(f"{label}: {name} cannot be set here" for name in _NOT_IN_ENV_FILE & added.keys())
     inherited = from_variables({name: value for name, value in environ.items() if name not in added})
@@ -80,7 +80,7 @@ def _env_file(*layers: Layer) -> Path | None:
 def _merge(environ: Mapping[str, str], added: Mapping[str, str], label: str) -> tuple[dict[str, str], dict[str, str]]:
     """The environment with what the env file adds and systemd's credentials; and where each credential is from."""
     merged = {**environ, **added}
-    found = files.read_credentials(environ, (*NAMES, WEBHOOK_SECRET))
+    found = read_file.read_credentials(environ, (*NAMES, WEBHOOK_SECRET))
     filled = {name: value for name, value in found.items() if not merged.get(name)}
     merged |= filled
     sources = {}
@@ -104,18 +104,18 @@ def _validate(
     try:
         settings = Settings.model_validate(keys.nest({key: said.value for key, said in given.items()}))
     except ValidationError as error:
-        found |= explain.findings(error)
-    problems += explain.lines(found, given)
+        found |= messages.findings(error)
+    problems += messages.lines(found, given)
     if problems or settings is None:
         raise ConfigError(*(redact(problem, secrets) for problem in problems))
     return settings, given
 
 
-def _wrong_types(given: Mapping[str, Given], layer: Layer) -> dict[str, list[explain.Finding]]:
+def _wrong_types(given: Mapping[str, Given], layer: Layer) -> dict[str, list[messages.Finding]]:
     """A file has types: its "4" is no number. (In a variable everything is text.)"""
     values = {key: said.value for key, said in given.items() if said is layer.given.get(key)}
     try:
         Settings.model_validate_json(json.dumps(keys.nest(values), default=str), strict=True)
     except ValidationError as error:
-        return {key: found for key, found in explain.findings(error).items() if explain.is_of_wrong_type(found)}
+        return {key: found for key, found in messages.findings(error).items() if messages.is_of_wrong_type(found)}
     return {}

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from mindbot_config.credentials import Credentials
 from mindbot_config.errors import ConfigError
-from mindbot_config.limits import Pool
+from mindbot_config.sections.limits import Pool
 from mindbot_config.settings import Settings
 from mindbot_config.sources import Loaded
 

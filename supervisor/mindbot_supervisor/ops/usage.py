@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from mindbot_config.usage import Usage
+from mindbot_config.sections.usage import Usage
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Ref
 from mindbot_worker import wire

@@ -17,7 +17,7 @@ import mindbot_worker.jobs.warm_up
 import mindbot_worker.voice.image
 from livekit import rtc
 from livekit.agents.utils import http_context
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 from mindbot_worker.providers import tls
 from mindbot_worker.voice import activity
 

@@ -11,8 +11,8 @@ import pytest
 import mindbot_config
 from mindbot_config import docs, example, keys
 from mindbot_config.credentials import NAMES, Credentials
-from mindbot_config.files import read_env
-from mindbot_config.limits import Section
+from mindbot_config.read_file import read_env
+from mindbot_config.sections.limits import Section
 from mindbot_config.settings import Settings
 from mindbot_config.sources import load
 

@@ -11,7 +11,7 @@ import pytest
 
 import mindbot_config
 
-MODULES = sorted(Path(mindbot_config.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(mindbot_config.__file__).parent.rglob("*.py"))
 ALLOWED = sys.stdlib_module_names | {"pydantic", "pydantic_settings", "dotenv", "mindbot_config"}
 
 PROBE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mindbot_config.keys import DEFAULTS
-from mindbot_config.voice import MIN_SILENCE_OF_MODEL
+from mindbot_config.sections.voice import MIN_SILENCE_OF_MODEL
 
 
 def in_source(package: str, path: str, pattern: str) -> str:

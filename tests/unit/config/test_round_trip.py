@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mindbot_config import files, keys
+from mindbot_config import keys, read_file
 from mindbot_config.errors import ConfigError
-from mindbot_config.services import Event
+from mindbot_config.sections.http import Event
 from mindbot_config.settings import Settings
 from mindbot_config.sources import from_environ, load, to_environ
 
@@ -101,7 +101,7 @@ def test_nonsense_of_any_type_is_refused_in_one_line(nonsense: dict[str, Any], i
         if name and isinstance(inner, dict):
             inner[name] = value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
+        patch.setattr(read_file, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
         try:
             load({} if in_file else nested, None, {})
         except ConfigError as error:

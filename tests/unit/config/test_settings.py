@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mindbot_config import docs, keys
 from mindbot_config.combinations import clashes
-from mindbot_config.limits import Section
+from mindbot_config.sections.limits import Section
 from mindbot_config.settings import Settings
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mindbot_config.usage import Usage
+from mindbot_config.sections.usage import Usage
 from mindbot_supervisor.core.model import Ref
 from mindbot_supervisor.ops.usage import UsageBook
 from mindbot_worker import wire

@@ -13,7 +13,7 @@ from livekit.agents.llm import LLM, LLMError
 from livekit.agents.stt import STTError
 from livekit.agents.tts import TTSError
 
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 from mindbot_worker.voice import excuse
 from mindbot_worker.voice.excuse import Excuses
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from mindbot_config.sections.voice import Voice
 from mindbot_config.settings import Settings
-from mindbot_config.voice import Voice
 from mindbot_worker import agent, environment
 from mindbot_worker.failures import ConfigFailure
 

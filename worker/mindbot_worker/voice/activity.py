@@ -7,7 +7,7 @@ import functools
 from livekit.agents import vad
 from livekit.plugins import silero
 
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 
 
 def detector(voice: Voice) -> vad.VAD:

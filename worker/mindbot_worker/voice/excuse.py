@@ -19,7 +19,7 @@ from livekit.agents import (
 )
 from livekit.agents.voice import SpeechHandle
 
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 from mindbot_worker.providers.adapters import is_refusal
 from mindbot_worker.robust.failing import Terms, fail_soon, has_begun
 

@@ -17,7 +17,7 @@ from livekit.agents import (
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.plugins import deepgram, openai
 
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 from mindbot_worker.jobs.sessions import meter_of_call
 from mindbot_worker.performance import monitor_performance
 from mindbot_worker.providers import deepgram_client, fallbacks, openai_client

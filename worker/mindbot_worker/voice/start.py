@@ -7,7 +7,7 @@ from typing import Any
 from livekit.agents import Agent, AgentSession, JobContext
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
-from mindbot_config.voice import Voice
+from mindbot_config.sections.voice import Voice
 from mindbot_worker.performance import monitor_performance
 
 

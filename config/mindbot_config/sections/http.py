@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from mindbot_config.fields import HostName, ListenAddress, OptionalPath, OptionalUrl, split_address
-from mindbot_config.limits import Section
+from mindbot_config.sections.base import HostName, ListenAddress, OptionalPath, OptionalUrl, split_address
+from mindbot_config.sections.limits import Section
 
 
 def _lower(value: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mindbot_config.fields import OptionalUrl
-from mindbot_config.limits import Section
+from mindbot_config.sections.base import OptionalUrl
+from mindbot_config.sections.limits import Section
 
 MIN_SILENCE_OF_MODEL = 0.25
 """Below this LiveKit's turn detector refuses the VAD, and the job dies as it starts:

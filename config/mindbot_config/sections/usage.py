@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mindbot_config.limits import Section
+from mindbot_config.sections.limits import Section
 
 
 class Usage(Section):

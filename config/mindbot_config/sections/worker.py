@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mindbot_config.fields import OptionalPath
-from mindbot_config.limits import Section
+from mindbot_config.sections.base import OptionalPath
+from mindbot_config.sections.limits import Section
 
 
 class Recovery(Section):
