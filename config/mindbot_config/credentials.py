@@ -1,11 +1,15 @@
-"""The five credentials: where they are named, whether they fit, and what of the environment is secret."""
+"""The credentials: how they are named and checked, and which texts in an environment or a command line are secret.
+
+`secret_values` is the one list of what may never be shown; whoever masks a log, a status or a support file asks it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from mindbot_config.errors import ConfigError
 from mindbot_config.sections.base import split_url
@@ -15,12 +19,33 @@ NAMES = (*LIVEKIT_NAMES, "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 WEBHOOK_SECRET = "MINDBOT_WEBHOOK_SECRET"  # noqa: S105
 """What notices are signed with; the daemon's own, no worker gets it."""
 SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
+HIDDEN = "***"
 
-_SECRET = re.compile(
-    r"(^|_)(API_?KEY|KEY|SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|WEBHOOK_URL)$", re.IGNORECASE
-)
-_SECRET_LENGTH_MIN = 8
+_WORDS = (
+    "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD", "CREDENTIALS?",
+    "WEBHOOK_URL", "AUTHORIZATION",
+)  # fmt: skip
+_SECRET = re.compile(rf"(^|_)({'|'.join(_WORDS)})$", re.IGNORECASE)
+_COMMAND = "MINDBOT_POOL__COMMAND"
+_LENGTH_MIN = 8
+"""Characters of a value that is secret by its variable's name: a shorter one would hide half of the text."""
+_PASSWORD_LENGTH_MIN = 6
+"""The same for a password within a URL."""
+_TOKEN_LENGTH_MIN = 20
+"""Characters from which on a user's name in a URL, or a part of its path, is taken for a token."""
 _LIVEKIT_SCHEMES = frozenset({"ws", "wss", "http", "https"})
+
+_USER = re.compile(r"(?<=://)(?:[^\s/?#\"']*|[^\s/:@\"']*:(?!\d{1,5}[/?#])[^\s@\"']*)(?=@)")
+"""user:pass of a URL, as far as its last @; a password may have a slash, but is no port."""
+_QUERY = re.compile(
+    r"(?i)(?<=[?&;])(?:[\w.-]*(?:key|secret|token|password|passwd|pwd|signature|sig|credential))=([^&#\s\"']+)"
+)
+_FLAG = re.compile(
+    r"(?i)(?<![\w-])--?(?:[\w-]*[-_])?(?:api_?key|key|secret|token|password|passwd|passphrase|pass|pwd|credentials?)(?:=|\s+)"
+    r"(\"[^\"]*\"|'[^']*'|[^\s\"'-][^\s\"']*)"
+)
+_ASSIGNMENT = re.compile(r"(?<!\S)[\"']?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s\"']+)")
+_HEADER = re.compile(r"(?i)(?:bearer|token|basic)\s+([\w.~+/=-]{8,})")
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,10 +92,73 @@ class Credentials:
         return f"Credentials({states})"
 
 
+# -- what is secret ----------------------------------------------------------------------------------------------------
+
+
 def secret_values(environ: Mapping[str, str]) -> frozenset[str]:
-    """The values that must not appear in a log. Shorter ones would hide half of the text, and are no secrets."""
-    return frozenset(
-        value.strip()
-        for name, value in environ.items()
-        if _SECRET.search(name) and len(value.strip()) >= _SECRET_LENGTH_MIN
-    )
+    """Every text in these variables that must not be shown: whole values, and passwords and tokens within others."""
+    return frozenset(secret for name, value in environ.items() for secret in secrets_of(name, value))
+
+
+def secrets_of(name: str, value: str) -> frozenset[str]:
+    """The secret texts of one variable: its value where the name says so, and what a URL or a command has in it."""
+    value = value.strip()
+    found = set(_in_urls(value))
+    if is_secret_name(name) and len(value) >= _LENGTH_MIN:
+        found.add(value)
+        if "://" in value:
+            found |= set(_in_path(value))
+    if name.upper() == _COMMAND:
+        found |= {secret for secret in _in_command(value) if len(secret) >= _PASSWORD_LENGTH_MIN}
+    return frozenset(found)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name holds a secret: *_KEY, *_SECRET, *_TOKEN, *_PASSWORD, *_PASS, *_PWD and so on."""
+    return _SECRET.search(name) is not None
+
+
+def mask_command(text: str) -> str:
+    """A command line without its secrets: what follows `--token` and the like, NAME=value of such names, URLs."""
+    for secret in sorted(_in_command(text), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return mask_urls(text)
+
+
+def mask_urls(text: str) -> str:
+    """The text without user:pass@ and secret parameters of the URLs in it."""
+    text = _USER.sub(HIDDEN, text)
+    return _QUERY.sub(lambda found: found[0].removesuffix(found[1]) + HIDDEN, text)
+
+
+def _in_urls(value: str) -> Iterator[str]:
+    """Passwords of user:pass@, as they are written and as they are meant, and secret parameters."""
+    if "://" not in value:
+        return
+    for found in _USER.finditer(value):
+        user, colon, password = found[0].partition(":")
+        secret = password if colon else user if len(user) >= _TOKEN_LENGTH_MIN else ""
+        yield from (each for each in {secret, unquote(secret)} if len(each) >= _PASSWORD_LENGTH_MIN)
+    for found in _QUERY.finditer(value):
+        yield from (each for each in {found[1], unquote(found[1])} if len(each) >= _PASSWORD_LENGTH_MIN)
+
+
+def _in_path(url: str) -> Iterator[str]:
+    """The path of a URL that is itself a secret, such as a webhook's, and each part of it that looks like a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    if len(path) > _LENGTH_MIN:
+        yield path
+    for part in parts.path.split("/"):
+        drawn = any(each.isdigit() for each in part) and any(each.isalpha() for each in part)
+        if len(part) >= _TOKEN_LENGTH_MIN or (drawn and len(part) >= _LENGTH_MIN):
+            yield part
+
+
+def _in_command(text: str) -> set[str]:
+    found = {each[1] for each in (*_FLAG.finditer(text), *_HEADER.finditer(text))}
+    found |= {each[2] for each in _ASSIGNMENT.finditer(text) if is_secret_name(each[1])}
+    return {bare for each in found if (bare := each.strip("\"'"))}

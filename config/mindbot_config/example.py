@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from mindbot_config import docs, keys
-from mindbot_config.credentials import NAMES
-from mindbot_config.sections.limits import Section
+from pydantic import BaseModel
+
+from mindbot_config import keys
+from mindbot_config.credentials import NAMES, WEBHOOK_SECRET
 from mindbot_config.settings import Settings
 
 TOML_NAME, ENV_NAME = "mindbot.example.toml", "env.example"
@@ -42,18 +46,7 @@ Values are taken as they are: $NAME is not replaced; put values with spaces or #
 
 This file is made by `python -m mindbot_config.example`."""
 
-_ENV_DOCS = {
-    "LIVEKIT_URL": "Where LiveKit is: wss://... (or ws://, http://, https://). Set all three of LIVEKIT_, or none: "
-    "without them the daemon runs on local stand-ins.",
-    "LIVEKIT_API_KEY": "Key and secret of the LiveKit project (`livekit-server generate-keys`, or LiveKit Cloud).",
-    "LIVEKIT_API_SECRET": "",
-    "OPENAI_API_KEY": "For the model that answers and the voice that speaks.",
-    "DEEPGRAM_API_KEY": "For the recognition of speech.",
-}
-
 _ENV_TAIL = """\
-MINDBOT_WEBHOOK_SECRET=... signs the notices of [notify]; no worker gets it.
-
 Any setting may stand here too, as MINDBOT_ and its name in capitals, a section and its key joined by two
 underscores; lists are JSON. For example:"""
 
@@ -68,18 +61,34 @@ def toml() -> str:
 
 def env() -> str:
     """The text of env.example."""
-    lines = [f"{_comment(_ENV_DOCS[name])}\n{name}=" if _ENV_DOCS[name] else f"{name}=" for name in NAMES]
+    docs = documentation(Settings)
+    lines = [f"{_comment(docs[name.lower()])}\n{name}=" for name in NAMES]
     examples = {"pool.workers": "4", "log.level": "debug", "notify.events": '["slot.parked", "pool.held"]'}
     settings = "\n".join(f"# {keys.variable(key)}={value}" for key, value in examples.items())
-    return "\n\n".join([_comment(_ENV_HEAD), *lines, f"{_comment(_ENV_TAIL)}\n{settings}"]) + "\n"
+    signing = f"{_comment(docs['webhook_secret'])}\n# {WEBHOOK_SECRET}="
+    return "\n\n".join([_comment(_ENV_HEAD), *lines, signing, f"{_comment(_ENV_TAIL)}\n{settings}"]) + "\n"
 
 
-def _fields(prefix: str, model: type[Section]) -> Iterator[str]:
+def _fields(prefix: str, model: type[BaseModel]) -> Iterator[str]:
     properties = model.model_json_schema()["properties"]
-    for name, doc in docs.of(model).items():
+    for name, doc in documentation(model).items():
+        if prefix + name not in keys.DEFAULTS:  # a credential
+            continue
         allowed = _allowed(properties[name])
         comment = _comment(f"{doc}\nAllowed: {allowed}." if allowed else doc)
         yield f"{comment}\n{name} = {_toml_value(keys.DEFAULTS[prefix + name])}"
+
+
+def documentation(model: type[BaseModel]) -> dict[str, str]:
+    """Field name -> the docstring below it in the source, as one paragraph."""
+    tree = ast.parse(inspect.getsource(model)).body[0]
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    found = {}
+    for field, text in pairwise(body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
+                found[name] = " ".join(doc.split())
+    return found
 
 
 def _allowed(schema: dict[str, Any]) -> str:
@@ -115,7 +124,7 @@ def _toml_value(value: Any) -> str:
     if value is None:
         return '""'
     if isinstance(value, tuple):
-        return "[\n" + "".join(f"    {json.dumps(item)},\n" for item in value) + "]"
+        return "[]" if not value else "[\n" + "".join(f"    {json.dumps(item)},\n" for item in value) + "]"
     if isinstance(value, str) and len(value) > _WIDTH - 20:
         lines = textwrap.wrap(value, _WIDTH - 10, drop_whitespace=False, break_on_hyphens=False)
         return (

@@ -1,12 +1,16 @@
-"""The dotted keys of the settings: "socket", "pool.workers"; and how nested values become flat ones and back."""
+"""The dotted keys of the settings ("socket", "pool.workers"), with the variable and the flag of each.
+
+Also how nested values become flat ones and back.
+"""
 
 from __future__ import annotations
 
-import difflib
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from mindbot_config.sections.limits import Section
+from mindbot_config.sections.base import Section
 from mindbot_config.settings import Settings
 
 PREFIX = "MINDBOT_"
@@ -16,6 +20,9 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
+
+CREDENTIALS = frozenset(str(field.validation_alias) for field in Settings.model_fields.values() if field.exclude)
+"""The credentials among the settings: by the name of their variable, and no keys of the TOML file."""
 
 _OPTIONS = {"env.file": "--env-file", "log.level": "--log-level", "log.format": "--log-format", "http.listen": "--http"}
 
@@ -60,10 +67,14 @@ def option(key: str) -> str:
     return _OPTIONS.get(key) or "--" + key.rpartition(".")[2].replace("_", "-")
 
 
-def suggest(key: str) -> str | None:
-    """The key that somebody who wrote this unknown one probably meant."""
-    namesakes = [known for known in KEYS if known.rpartition(".")[2] == key.rpartition(".")[2]]
-    if len(namesakes) == 1:
-        return namesakes[0]
-    known = KEYS if "." in key else (*KEYS, *SECTIONS)
-    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.7)), None)
+def as_variable(value: Any) -> str:
+    """The value as an environment variable has it."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case Path():
+            return str(value)
+        case _:
+            return json.dumps(value)

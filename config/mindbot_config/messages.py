@@ -1,20 +1,28 @@
-"""pydantic's findings in plain words: the key, the value, where it comes from, and what would be right."""
+"""What people read about settings: why they are refused, in plain words, and values as TOML writes them.
+
+A refusal names the key, the value, where it comes from, and what would be right; no secret is ever in it.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mindbot_config import keys
-from mindbot_config.combinations import Clash, ClashError
-from mindbot_config.layers import Given
-from mindbot_config.values import quoted
+from mindbot_config.credentials import HIDDEN, NAMES, mask_command, mask_urls
+from mindbot_config.settings import Clash, ClashError
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+_SECRET_KEY = re.compile(r"(^|_)(url|secret|key|token|password)$", re.IGNORECASE)
+_LENGTH_MAX = 60
 
 _CHOICES_MAX = 200
 """Characters; a longer list of choices is shown only where none of them is near."""
@@ -43,6 +51,14 @@ _WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that somebody gave, and where."""
+
+    value: Any
+    source: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """One of pydantic's error details."""
@@ -53,12 +69,15 @@ class Finding:
     context: Mapping[str, Any]
 
 
-def findings(error: ValidationError) -> dict[str, list[Finding]]:
-    """The findings of each key; those of whole combinations under "". A union has one finding for each member."""
+def findings(error: ValidationError, section: str = "") -> dict[str, list[Finding]]:
+    """The findings of each key; those of whole combinations under "". A union has one finding for each member.
+
+    `section` is the one that was validated, where it was not the whole.
+    """
     found = defaultdict(list)
     for detail in error.errors(include_url=False):
         finding = Finding(detail["type"], detail["input"], detail["msg"], detail.get("ctx", {}))
-        found[_key(detail["loc"])].append(finding)
+        found[_key((section, *detail["loc"]) if section else detail["loc"])].append(finding)
     return dict(found)
 
 
@@ -126,3 +145,72 @@ def _clash(clash: Clash, given: Mapping[str, Given]) -> str:
         for key, value in ((clash.key, clash.value), (clash.other, clash.other_value))
     )
     return f"{this}: {clash.must} {other}{clash.hint}"
+
+
+# -- keys that there are not -------------------------------------------------------------------------------------------
+
+
+def unknown_key(key: str, where: str) -> str:
+    if key.rpartition(".")[2].upper() in NAMES:
+        return f"{where}: unknown key {key}; credentials belong in the environment or the env file"
+    meant = suggest(key)
+    return f"{where}: unknown key {key}" + (f"; did you mean {meant}?" if meant else "")
+
+
+def unknown_variable(key: str, where: str) -> str:
+    name = keys.variable(key)
+    meant = suggest(key if "." in key else key.replace("_", ".", 1))
+    what = "unknown setting" if where.endswith(name) else f"unknown setting {name}"
+    return f"{where}: {what}" + (f"; did you mean {keys.variable(meant)}?" if meant else "")
+
+
+def suggest(key: str) -> str | None:
+    """The key that somebody who wrote this unknown one probably meant."""
+    namesakes = [known for known in keys.KEYS if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    if len(namesakes) == 1:
+        return namesakes[0]
+    known = keys.KEYS if "." in key else (*keys.KEYS, *keys.SECTIONS)
+    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.7)), None)
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def shown(key: str, value: Any) -> str:
+    """The whole value as TOML writes it; of what may hold a secret only the host."""
+    if value is None:
+        return '""'
+    if value and _SECRET_KEY.search(key.rpartition(".")[2]):
+        value = host_only(str(value))
+    elif isinstance(value, str):
+        value = mask_command(value) if key == "pool.command" else mask_urls(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def quoted(key: str, value: Any) -> str:
+    """The value within an error message; where it is long, it is cut between words, so that no secret is cut in two."""
+    text = shown(key, value)
+    return text if len(text) <= _LENGTH_MAX else text[:_LENGTH_MAX].rpartition(" ")[0] + " …"
+
+
+def host_only(url: str) -> str:
+    """Scheme, host and port of a URL; nothing of what is no URL."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return HIDDEN
+    if not (parts.scheme and parts.hostname):
+        return HIDDEN
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    bare = f"{parts.scheme}://{host}{port}"
+    return bare if url.rstrip("/") == bare else f"{bare}/{HIDDEN}"
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text with each of these values hidden, longest first."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text

@@ -1,13 +1,17 @@
-"""Where the daemon keeps its things, and where a client finds its socket."""
+"""Where the TOML file is looked for, where the daemon keeps its things, and where a client finds its socket."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.read_file import read_toml
+
+SEARCHED = (Path("mindbot.toml"), Path("/etc/mindbot/mindbot.toml"))
+"""Where a TOML file is looked for when none is named."""
 
 _SOCKET_MAX = 107
 """Bytes of a Unix socket's path: `sun_path` of unix(7) is 108, with its closing NUL."""
@@ -81,3 +85,51 @@ def _absolute(environ: Mapping[str, str], name: str) -> Path | None:
     """The XDG specification wants relative paths ignored."""
     path = Path(environ.get(name, ""))
     return path if path.is_absolute() else None
+
+
+def find_toml(environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    """The file named by MINDBOT_CONFIG, or the first that exists of those searched; and what it says."""
+    if named := environ.get("MINDBOT_CONFIG"):
+        return Path(named), read_toml(Path(named))
+    for path in SEARCHED:
+        try:
+            return path, read_toml(path)
+        except ConfigError as problem:
+            if not isinstance(problem.__cause__, FileNotFoundError | NotADirectoryError):
+                raise
+    return None, {}
+
+
+# -- the same without all the settings, for client commands ------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """The settings of these names; None where nothing was given."""
+
+    socket: Path | None = None
+    runtime_dir: Path | None = None
+    state_dir: Path | None = None
+
+
+_VARIABLES = {f"MINDBOT_{name.upper()}": name for name in Found._fields}
+_ENV_FILE = ("MINDBOT_ENV", "MINDBOT_ENV__FILE")
+
+
+def find(config: Path | None, environ: Mapping[str, str]) -> Found | None:
+    """The settings that say where the daemon is: to read all of them takes ten times as long as a command may.
+
+    None where variables and the TOML file are not enough: an env file may say more, or one is not right. Raises
+    ConfigError for a file that cannot be read.
+    """
+    table = find_toml(environ)[1] if config is None else read_toml(config)
+    if "env" in table or any(name.upper() in _ENV_FILE for name in environ):
+        return None
+    given: dict[str, Any] = {name: table[name] for name in Found._fields if name in table}
+    for name, value in environ.items():
+        if name in _VARIABLES:
+            given[_VARIABLES[name]] = value
+        elif name.upper() in _VARIABLES:
+            return None
+    if not all(isinstance(value, str) and not value.startswith("~") and "\0" not in value for value in given.values()):
+        return None
+    return Found(**{name: Path(value) for name, value in given.items() if value})

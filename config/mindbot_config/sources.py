@@ -1,121 +1,239 @@
-"""The settings from all their sources: flags, then MINDBOT_* variables, then the TOML file, then the defaults."""
+"""Where settings come from, and which source wins: flags, env file, environment, systemd credentials, TOML, defaults.
+
+Each source is pydantic-settings' own, asked in this order by `Settings`; beside its values it remembers which keys it
+gave and from where, for `config show` and for messages, and what it refuses.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
-from mindbot_config import keys, messages, read_file
-from mindbot_config.credentials import NAMES, WEBHOOK_SECRET, secret_values
+from mindbot_config import keys, messages
+from mindbot_config.env_file import EnvFile, read_env_file
 from mindbot_config.errors import ConfigError
-from mindbot_config.layers import Given, Layer, from_flags, from_table, from_variables
-from mindbot_config.settings import Settings
-from mindbot_config.values import as_variable, redact
+from mindbot_config.messages import Given
+from mindbot_config.read_file import WITHIN, bounded, read_text
 
-_NOT_IN_ENV_FILE = frozenset({"MINDBOT_CONFIG", "MINDBOT_ENV__FILE"})
+NOT_IN_ENV_FILE = frozenset({"MINDBOT_CONFIG", "MINDBOT_ENV__FILE"})
 
-
-@dataclass(frozen=True)
-class Loaded:
-    """The effective settings, and where each comes from."""
-
-    settings: Settings
-    sources: Mapping[str, str]
-    """Dotted key -> "flag --workers", "environment MINDBOT_POOL__WORKERS", "env file PATH", "file PATH", "default"."""
-    credential_sources: Mapping[str, str]
-    """Name of each credential that is set -> "environment", "env file PATH" or "systemd credential"."""
-    environ: Mapping[str, str] = field(repr=False)
-    """The environment for the workers, from which `from_environ` makes equal settings."""
-    file: Path | None = None
-    """The TOML file that was read."""
+Model = type[BaseSettings]
 
 
-def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """Read all sources; every failure is a `ConfigError`. `flags` holds only the flags that were given, nested."""
-    file, table = read_file.find_toml(environ) if config is None else (config, read_file.read_toml(config))
-    flag_layer, toml_layer, inherited = from_flags(flags), from_table(table, f"file {file}"), from_variables(environ)
+class Undecodable(str):
+    """The text of a variable that should have been JSON."""
 
-    env_file = _env_file(flag_layer, inherited, toml_layer)
-    label = f"env file {env_file}"
-    added = {} if env_file is None else read_file.read_env(env_file, label)
-    env_layer = from_variables(added, label)
-    env_layer.problems.extend(f"{label}: {name} cannot be set here" for name in _NOT_IN_ENV_FILE & added.keys())
-    inherited = from_variables({name: value for name, value in environ.items() if name not in added})
-
-    merged, credential_sources = _merge(environ, added, label)
-    layers = [toml_layer, inherited, env_layer, flag_layer]
-    settings, given = _validate(layers, secret_values(merged), strict=toml_layer)
-    ours = inherited.variables | env_layer.variables
-    return Loaded(
-        settings=settings,
-        sources={key: given[key].source if key in given else "default" for key in keys.KEYS},
-        credential_sources=credential_sources,
-        environ={name: value for name, value in merged.items() if name not in ours} | to_environ(settings),
-        file=file,
-    )
+    __slots__ = ()
 
 
-def from_environ(environ: Mapping[str, str]) -> Settings:
-    """The settings of a worker process: its environment only."""
-    return _validate([from_variables(environ)], secret_values(environ))[0]
+class Source(PydanticBaseSettingsSource):
+    """What all of them have in common: what was given, from where, and what was refused."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.given: dict[str, Given] = {}
+        self.problems: list[str] = []
+        super().__init__(*args, **kwargs)
+
+    def where(self, key: str) -> str:
+        """What people are told that a key comes from."""
+        raise NotImplementedError
+
+    def take(self, nested: Mapping[str, Any]) -> dict[str, Any]:
+        """Of what a source says, that which can be a setting; the rest is refused."""
+        for key, value in keys.flatten(nested):
+            where = self.where(key)
+            if isinstance(value, Undecodable):
+                self.problems.append(_undecodable(key, value, where))
+            elif key in keys.SECTIONS:
+                self.problems.append(f"{key} ({where}): must be a section with keys")
+            elif key in keys.DEFAULTS:
+                self.given[key] = Given(value, where)
+            else:
+                self.refuse_unknown(key, where)
+        return keys.nest({key: given.value for key, given in self.given.items()})
+
+    def refuse_unknown(self, key: str, where: str) -> None:
+        self.problems.append(messages.unknown_key(key, where))
 
 
-def to_environ(settings: Settings) -> dict[str, str]:
-    """What differs from the defaults, as variables from which `from_environ` makes equal settings."""
-    changed = ((key, value) for key, value in keys.values(settings).items() if value != keys.DEFAULTS[key])
-    return {keys.variable(key): as_variable(value) for key, value in changed}
+class Flags(Source, InitSettingsSource):
+    """The flags that were given, nested as the settings are."""
+
+    def __init__(self, model: Model, flags: Mapping[str, Any]) -> None:
+        super().__init__(model, {})
+        self.init_kwargs = self.take(flags)
+
+    def where(self, key: str) -> str:
+        return f"flag {keys.option(key)}"
 
 
-def _env_file(*layers: Layer) -> Path | None:
-    """The env file that the first of these layers names."""
-    value = next((layer.given["env.file"].value for layer in layers if "env.file" in layer.given), None)
-    return Path(value) if value and isinstance(value, str | Path) else None
+class Toml(Source, TomlConfigSettingsSource):
+    """The TOML file, whose tables `paths.find_toml` has read."""
+
+    def __init__(self, model: Model, file: Path | None, table: Mapping[str, Any]) -> None:
+        self.file, self.table = file, table
+        super().__init__(model, None)
+
+    def where(self, key: str) -> str:
+        return f"file {self.file}"
+
+    def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:
+        return self.take(self.table)
 
 
-def _merge(environ: Mapping[str, str], added: Mapping[str, str], label: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The environment with what the env file adds and systemd's credentials; and where each credential is from."""
-    merged = {**environ, **added}
-    found = read_file.read_credentials(environ, (*NAMES, WEBHOOK_SECRET))
-    filled = {name: value for name, value in found.items() if not merged.get(name)}
-    merged |= filled
-    sources = {}
-    for name in NAMES:
-        if merged.get(name):
-            sources[name] = "systemd credential" if name in filled else label if name in added else "environment"
-    return merged, sources
+class Variables(Source, EnvSettingsSource):
+    """MINDBOT_* variables, and the credentials under their usual names; other variables are nobody's business here."""
+
+    environ: Mapping[str, str]
+
+    def __call__(self) -> dict[str, Any]:
+        self.given, self.problems = {}, []
+        self.env_vars = {name.lower(): self.environ[name] for name in self.names()}
+        said = super().__call__()
+        credentials = {name: said.pop(name) for name in keys.CREDENTIALS & said.keys()}
+        filled = {name: value for name, value in credentials.items() if value.strip()}
+        nested = self.take(said)
+        self.given |= {name: Given(value, self.where(name)) for name, value in filled.items()}
+        for name in self._prefixed():
+            key = _key(name)
+            if not _is_setting(key) and _is_meant_as_one(key):
+                self.refuse_unknown(key, self.where(key))
+        return nested | filled
+
+    def names(self) -> list[str]:
+        """The variables that are settings or credentials."""
+        settings = [name for name in self._prefixed() if _is_setting(_key(name))]
+        return [*settings, *(keys.CREDENTIALS & self.environ.keys())]
+
+    def variable_of(self, key: str) -> str:
+        """The variable that a key was read from: its own, one of an inner part, or its whole section as JSON."""
+        own = keys.variable(key)
+        section = keys.variable(key.partition(".")[0])
+        names = {name.upper(): name for name in self._prefixed()}
+        inner = next((name for upper, name in names.items() if upper.startswith(f"{own}__")), None)
+        return names.get(own) or inner or names.get(section) or own
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return Undecodable(value)
+
+    def refuse_unknown(self, key: str, where: str) -> None:
+        self.problems.append(messages.unknown_variable(key, where))
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {}  # only when the source is asked
+
+    def _prefixed(self) -> list[str]:
+        return sorted(name for name in self.environ if _has_prefix(name))
 
 
-def _validate(
-    layers: Iterable[Layer], secrets: Iterable[str], strict: Layer | None = None
-) -> tuple[Settings, dict[str, Given]]:
-    """The settings that these layers make, later ones over earlier ones, and what was given for them."""
-    given: dict[str, Given] = {}
-    problems: list[str] = []
-    for layer in layers:
-        given |= layer.given
-        problems += layer.problems
-    found = _wrong_types(given, strict) if strict else {}
-    settings = None
-    try:
-        settings = Settings.model_validate(keys.nest({key: said.value for key, said in given.items()}))
-    except ValidationError as error:
-        found |= messages.findings(error)
-    problems += messages.lines(found, given)
-    if problems or settings is None:
-        raise ConfigError(*(redact(problem, secrets) for problem in problems))
-    return settings, given
+class Environment(Variables):
+    """The inherited environment, which is not read from the process but given."""
+
+    def __init__(self, model: Model, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        super().__init__(model)
+
+    def where(self, key: str) -> str:
+        return "environment" if key in keys.CREDENTIALS else f"environment {self.variable_of(key)}"
 
 
-def _wrong_types(given: Mapping[str, Given], layer: Layer) -> dict[str, list[messages.Finding]]:
-    """A file has types: its "4" is no number. (In a variable everything is text.)"""
-    values = {key: said.value for key, said in given.items() if said is layer.given.get(key)}
-    try:
-        Settings.model_validate_json(json.dumps(keys.nest(values), default=str), strict=True)
-    except ValidationError as error:
-        return {key: found for key, found in messages.findings(error).items() if messages.is_of_wrong_type(found)}
-    return {}
+class EnvFileVariables(Variables, DotEnvSettingsSource):
+    """The same from the env file, or from none."""
+
+    def __init__(self, model: Model, file: Path | None) -> None:
+        self.label = f"env file {file}"
+        self.read = EnvFile({}) if file is None else read_env_file(file, self.label)
+        self.environ = self.read.variables
+        super().__init__(model, file)
+
+    def __call__(self) -> dict[str, Any]:
+        said = super().__call__()
+        self.problems += [f"{self.label}: {name} cannot be set here" for name in NOT_IN_ENV_FILE & self.environ.keys()]
+        return said
+
+    def where(self, key: str) -> str:
+        return self.label
+
+
+class SystemdCredentials(Source, SecretsSettingsSource):
+    """systemd's credentials (LoadCredential=, SetCredentialEncrypted=) of the credentials' usual names."""
+
+    LABEL = "systemd credential"
+
+    def __init__(self, model: Model, directory: str | None) -> None:
+        """`directory` is $CREDENTIALS_DIRECTORY; where there is no such directory, there are no credentials."""
+        super().__init__(model, directory if directory and bounded(partial(os.path.isdir, directory), WITHIN) else None)
+
+    def where(self, key: str) -> str:
+        return self.LABEL
+
+    def __call__(self) -> dict[str, Any]:
+        self.given = {}
+        if self.secrets_dir is None:
+            return {}
+        try:
+            return super().__call__()
+        except SettingsError as error:
+            raise (error.__cause__ if isinstance(error.__cause__, ConfigError) else error) from None
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = str(field.validation_alias)
+        value = self._read(name) if name in keys.CREDENTIALS else ""
+        if not value:
+            return None, field_name, False
+        self.given[name] = Given(value, self.LABEL)
+        return value, name, False
+
+    def _read(self, name: str) -> str:
+        """The credential, empty where there is none."""
+        label = f"{self.LABEL} {name}"
+        try:
+            text = read_text(label, Path(str(self.secrets_dir), name)).strip()
+        except ConfigError as problem:
+            if isinstance(problem.__cause__, FileNotFoundError | NotADirectoryError):
+                return ""
+            raise
+        if "\0" in text:
+            raise ConfigError(f"{label}: must not contain a NUL character")
+        return text
+
+
+def _undecodable(key: str, value: str, where: str) -> str:
+    if key in keys.SECTIONS:  # whose text may hold a secret of any key
+        return f"{key} ({where}): must be a JSON object of its keys"
+    return f'{key} = {messages.quoted(key, value)} ({where}): must be a JSON list, such as ["a", "b"]'
+
+
+def _has_prefix(name: str) -> bool:
+    return name.upper().startswith(keys.PREFIX)
+
+
+def _key(variable: str) -> str:
+    return variable[len(keys.PREFIX) :].lower().replace("__", ".", 1)
+
+
+def _is_setting(key: str) -> bool:
+    return key in keys.DEFAULTS or key.partition(".")[0] in keys.SECTIONS
+
+
+def _is_meant_as_one(key: str) -> bool:
+    """Other MINDBOT_ variables are left alone: they belong to the supervisor and its workers."""
+    return "." in key or key.replace("_", ".", 1) in keys.DEFAULTS

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from mindbot_config.credentials import WEBHOOK_SECRET, Credentials, secret_values
+from mindbot_config.load import Loaded
 from mindbot_config.paths import Paths, resolve
-from mindbot_config.sources import Loaded
 from mindbot_worker.wire import Beat
 
 from . import bugs, from_settings, handover, mode, sockets, upgrade

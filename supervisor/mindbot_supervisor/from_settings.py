@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mindbot_config.credentials import WEBHOOK_SECRET
-from mindbot_config.sources import Loaded
+from mindbot_config.load import Loaded
 
 from . import handover, mode
 from .core.policy import Policy

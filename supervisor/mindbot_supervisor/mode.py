@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from mindbot_config.credentials import Credentials
 from mindbot_config.errors import ConfigError
-from mindbot_config.sections.limits import Pool
+from mindbot_config.load import Loaded
+from mindbot_config.sections.pool import Pool
 from mindbot_config.settings import Settings
-from mindbot_config.sources import Loaded
 
 MINDBOT = Pool().agent
 SYNTHETIC_INTERVAL = 10.0

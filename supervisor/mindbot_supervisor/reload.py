@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mindbot_config.keys import values
-from mindbot_config.sources import Loaded
+from mindbot_config.load import Loaded
 
 from .core.model import Reason
 from .runtime.launch import Launch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindbot_config.errors import ConfigError
-from mindbot_config.sources import Loaded
+from mindbot_config.load import Loaded
 
 from . import from_settings, mode, recover
 from .core import events

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from mindbot_config.load import Loaded
 from mindbot_config.paths import Paths
-from mindbot_config.sources import Loaded
 
 from . import directory
 from .errors import Refused

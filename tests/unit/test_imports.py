@@ -72,7 +72,7 @@ def test_the_supervisor_imports_of_the_worker_only_the_wire_and_never_livekit(pa
 def test_the_core_is_pure(path):
     names = imported(path)
     assert not starts(names, *IMPURE)
-    allowed = ("mindbot_supervisor.core", "mindbot_config.sections.limits", "mindbot_worker.wire")
+    allowed = ("mindbot_supervisor.core", "mindbot_config.sections", "mindbot_worker.wire")
     assert starts(names, "mindbot_supervisor", "mindbot_config", "mindbot_worker") == starts(names, *allowed)
 
 

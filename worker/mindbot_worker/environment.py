@@ -8,8 +8,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
-from mindbot_config.sources import from_environ
 from mindbot_worker import os_release, wire
 from mindbot_worker.failures import ConfigFailure
 

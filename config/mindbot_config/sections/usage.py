@@ -1,10 +1,10 @@
-"""How much of the providers may be used before somebody is told."""
+"""[usage]: how much of the providers may be used before somebody is told."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from mindbot_config.sections.limits import Section
+from mindbot_config.sections.base import Section
 
 
 class Usage(Section):

@@ -1,4 +1,4 @@
-"""How MindBot itself hears, thinks and speaks; agents of your own need none of it."""
+"""[voice]: how MindBot itself hears, thinks and speaks; agents of your own need none of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mindbot_config.sections.base import OptionalUrl
-from mindbot_config.sections.limits import Section
+from mindbot_config.sections.base import OptionalUrl, Section
 
 MIN_SILENCE_OF_MODEL = 0.25
 """Below this LiveKit's turn detector refuses the VAD, and the job dies as it starts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mindbot_supervisor.errors import USAGE, BadConfig
 
 if TYPE_CHECKING:
-    from mindbot_config.sources import Loaded
+    from mindbot_config.load import Loaded
 
 Subparsers = Any
 """argparse keeps the type of `add_subparsers()` private."""
@@ -43,7 +43,7 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
 def load(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Loaded:
     """The settings from flags, environment and files. Raises BadConfig; a bad flag is a usage error."""
     from mindbot_config.errors import ConfigError
-    from mindbot_config.sources import load as load_settings
+    from mindbot_config.load import load as load_settings
 
     config = getattr(options, "config", None)
     try:
@@ -87,13 +87,12 @@ def socket_path(options: argparse.Namespace) -> Path:
     """Where the daemon's control socket is: the flag, MINDBOT_SOCKET, or what the settings say."""
     if options.socket or os.environ.get("MINDBOT_SOCKET"):
         return Path(options.socket or os.environ["MINDBOT_SOCKET"])
-    from mindbot_config import places
     from mindbot_config.errors import ConfigError
-    from mindbot_config.paths import resolve
+    from mindbot_config.paths import find, resolve
 
     config = getattr(options, "config", None)
     try:
-        found = places.find(Path(config) if config else None, os.environ)
+        found = find(Path(config) if config else None, os.environ)
         return resolve(found or load(options).settings, os.environ, os.geteuid()).socket
     except ConfigError as exc:
         raise bad_config(exc) from exc

@@ -19,8 +19,8 @@ def add(commands: Subparsers) -> None:
 def config(options: argparse.Namespace) -> int:
     loaded = load(options)
     from mindbot_config.credentials import Credentials
-    from mindbot_config.display import show
     from mindbot_config.errors import ConfigError
+    from mindbot_config.show import show
 
     credentials = Credentials.from_environ(loaded.environ)
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mindbot_config.sections.limits import Limits, Pool, Restart
+from mindbot_config.sections.limits import Limits
+from mindbot_config.sections.pool import Pool
+from mindbot_config.sections.restart import Restart
 
 HARD_SHARE = 0.8
 """Of the host's memory, what all workers together may use before one is killed ("auto")."""

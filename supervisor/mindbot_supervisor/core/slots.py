@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mindbot_config.sections.limits import Restart
+from mindbot_config.sections.restart import Restart
 
 from .model import LastExit, Ref
 

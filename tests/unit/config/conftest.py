@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config import read_file
+from mindbot_config import paths
 
 Write = Callable[[str, str], Path]
 
@@ -14,7 +14,7 @@ Write = Callable[[str, str], Path]
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of the machine it runs on."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(read_file, "SEARCHED", (Path("mindbot.toml"), tmp_path / "etc" / "mindbot.toml"))
+    monkeypatch.setattr(paths, "SEARCHED", (Path("mindbot.toml"), tmp_path / "etc" / "mindbot.toml"))
 
 
 @pytest.fixture

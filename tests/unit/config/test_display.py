@@ -4,9 +4,9 @@ import pytest
 
 from mindbot_config import keys
 from mindbot_config.credentials import NAMES, Credentials
-from mindbot_config.display import show
-from mindbot_config.sources import load
-from mindbot_config.values import host_only, shown
+from mindbot_config.load import load
+from mindbot_config.messages import host_only, shown
+from mindbot_config.show import show
 
 
 def rows(flags: dict[str, object], environ: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -7,14 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import mindbot_config
-from mindbot_config import docs, example, keys
+from mindbot_config import example, keys
 from mindbot_config.credentials import NAMES, Credentials
-from mindbot_config.read_file import read_env
-from mindbot_config.sections.limits import Section
+from mindbot_config.env_file import read_env_file
+from mindbot_config.load import load
 from mindbot_config.settings import Settings
-from mindbot_config.sources import load
 
 CONFIG = Path(mindbot_config.__file__).parents[1]
 HINT = "run python -m mindbot_config.example"
@@ -32,15 +32,15 @@ def test_the_example_has_every_key_with_its_default() -> None:
 
 
 def test_the_example_documents_every_key_in_full() -> None:
-    text = " ".join(line.removeprefix("# ") for line in example.toml().splitlines())
-    models: list[type[Section]] = [Settings, *keys.SECTIONS.values()]
+    text = " ".join(line.removeprefix("# ") for line in (example.toml() + example.env()).splitlines())
+    models: list[type[BaseModel]] = [Settings, *keys.SECTIONS.values()]
     for model in models:
-        for name, doc in docs.of(model).items():
+        for name, doc in example.documentation(model).items():
             assert doc in text, name
 
 
 def test_the_env_example_has_every_credential_and_sets_none() -> None:
-    found = read_env(CONFIG / example.ENV_NAME, "env.example")
+    found = read_env_file(CONFIG / example.ENV_NAME, "env.example").variables
     assert tuple(found) == NAMES
     assert Credentials.from_environ(found) == Credentials()
 

@@ -16,15 +16,23 @@ ALLOWED = sys.stdlib_module_names | {"pydantic", "pydantic_settings", "dotenv", 
 
 PROBE = """
 import sys
-import mindbot_config.credentials, mindbot_config.display, mindbot_config.paths, mindbot_config.sources
-mindbot_config.sources.load({}, None, {})
-heavy = {"livekit", "dotenv", "pydantic_settings", "aiohttp", "mindbot_worker", "mindbot_supervisor"}
+import mindbot_config.credentials, mindbot_config.load, mindbot_config.paths, mindbot_config.show
+mindbot_config.load.load({}, None, {})
+heavy = {"livekit", "aiohttp", "structlog", "psutil", "mindbot_worker", "mindbot_supervisor"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+PROBE_OF_COMMANDS = """
+import sys
+import mindbot_config.paths
+mindbot_config.paths.resolve(mindbot_config.paths.find(None, {}), {}, 1)
+heavy = {"pydantic", "pydantic_core", "pydantic_settings", "dotenv", "asyncio"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("probe", [PROBE, PROBE_OF_COMMANDS], ids=["settings", "paths"])
+def test_nothing_heavy_is_imported_before_it_is_needed(probe: str) -> None:
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 

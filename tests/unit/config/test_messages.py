@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.load import from_environ, load
 from mindbot_config.settings import Settings
-from mindbot_config.sources import from_environ, load
 
 Write = Callable[[str, str], Path]
 
@@ -104,9 +104,9 @@ IN_ENVIRON = {
 IN_ENV_FILE = {
     "A": f"env file e, line 1: {LINE}",
     "A=1\n\n\nB C=2\nD=3": f"env file e, line 4: {LINE}",
-    "A='x": f"env file e, line 1: {LINE}",
+    "A='x": "env file e, line 1: the quote ' is not closed",
     "=1\nA": f"env file e, line 1: {LINE}; env file e, line 2: {LINE}",
-    "A=1\nB=\0": f"env file e, line 2: {LINE}",
+    "A=1\nB=\0": "env file e, line 2: must not contain a NUL character",
     "MINDBOT_POOL__WORKERS=x": 'pool.workers = "x" (env file e): must be a whole number',
     "MINDBOT_POOL__WORKRES=1": "env file e: unknown setting MINDBOT_POOL__WORKRES; did you mean MINDBOT_POOL__WORKERS?",
     "MINDBOT_ENV__FILE=x": "env file e: MINDBOT_ENV__FILE cannot be set here",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config import places
 from mindbot_config.errors import ConfigError
-from mindbot_config.sources import load
+from mindbot_config.load import load
+from mindbot_config.paths import find
 
 TABLES = {
     "nothing": "",
@@ -29,9 +29,9 @@ def test_it_finds_what_the_settings_say(tmp_path: Path, table: str, environ: dic
     file = tmp_path / "mindbot.toml"
     file.write_text(table)
     settings = load({}, file, environ).settings
-    found = places.find(file, environ)
+    found = find(file, environ)
     assert found == (settings.socket, settings.runtime_dir, settings.state_dir)
-    assert places.find(None, environ | {"MINDBOT_CONFIG": str(file)}) == found
+    assert find(None, environ | {"MINDBOT_CONFIG": str(file)}) == found
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_what_only_all_the_settings_can_answer_it_leaves_to_them(
 ) -> None:
     file = tmp_path / "mindbot.toml"
     file.write_text(table)
-    assert places.find(file, environ) is None
+    assert find(file, environ) is None
 
 
 def test_a_broken_file_is_refused_as_it_is_by_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "mindbot.toml"
     file.write_text("socket = ")
     with pytest.raises(ConfigError, match=r"mindbot\.toml, .*: cannot be read as TOML"):
-        places.find(file, {})
+        find(file, {})

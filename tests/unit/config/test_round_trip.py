@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mindbot_config import keys, read_file
+from mindbot_config import keys
+from mindbot_config import load as loading
 from mindbot_config.errors import ConfigError
-from mindbot_config.sections.http import Event
+from mindbot_config.load import from_environ, load, to_environ
+from mindbot_config.sections.notify import Event
 from mindbot_config.settings import Settings
-from mindbot_config.sources import from_environ, load, to_environ
 
 quick = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -101,7 +102,7 @@ def test_nonsense_of_any_type_is_refused_in_one_line(nonsense: dict[str, Any], i
         if name and isinstance(inner, dict):
             inner[name] = value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_file, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
+        patch.setattr(loading, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
         try:
             load({} if in_file else nested, None, {})
         except ConfigError as error:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from mindbot_config import docs, keys
-from mindbot_config.combinations import clashes
-from mindbot_config.sections.limits import Section
-from mindbot_config.settings import Settings
+from mindbot_config import example, keys
+from mindbot_config.settings import Settings, clashes
 
 
 def test_the_defaults_fit_together() -> None:
@@ -28,9 +26,9 @@ def test_settings_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("model", [Settings, *keys.SECTIONS.values()], ids=lambda model: model.__name__)
-def test_every_field_is_documented(model: type[Section]) -> None:
+def test_every_field_is_documented(model: type[BaseModel]) -> None:
     values = [name for name in model.model_fields if name not in keys.SECTIONS or model is not Settings]
-    assert sorted(docs.of(model)) == sorted(values)
+    assert sorted(example.documentation(model)) == sorted(values)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from mindbot_config import keys
 from mindbot_config.credentials import WEBHOOK_SECRET, Credentials
 from mindbot_config.errors import ConfigError
-from mindbot_config.sources import from_environ, load
+from mindbot_config.load import from_environ, load
 
 Write = Callable[[str, str], Path]
 

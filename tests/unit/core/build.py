@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mindbot_config.sections.limits import Limits, Pool, Restart
+from mindbot_config.sections.limits import Limits
+from mindbot_config.sections.pool import Pool
+from mindbot_config.sections.restart import Restart
 from mindbot_supervisor.core.actions import Action, Spawn
 from mindbot_supervisor.core.history import Observation
 from mindbot_supervisor.core.model import Change, Phase, Ref, Worker

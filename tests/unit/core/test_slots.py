@@ -2,7 +2,7 @@
 
 import pytest
 
-from mindbot_config.sections.limits import Restart
+from mindbot_config.sections.restart import Restart
 from mindbot_supervisor.core.slots import Slot, backoff, failed, filled, healthy, park_wait
 
 RESTART = Restart()

@@ -21,7 +21,7 @@ import os
 import aiohttp
 import openai
 
-from mindbot_config.sources import from_environ
+from mindbot_config.load import from_environ
 from mindbot_worker.jobs.sessions import meter_of_call
 from mindbot_worker.providers import deepgram_client, openai_client
 

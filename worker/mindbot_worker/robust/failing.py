@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from livekit.agents import AgentSession, JobContext
 
-from mindbot_config.sources import from_environ
+from mindbot_config.load import from_environ
 from mindbot_worker.jobs import sessions
 from mindbot_worker.robust import handover
 from mindbot_worker.robust.apology import apologise

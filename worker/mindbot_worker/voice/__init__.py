@@ -8,8 +8,8 @@ from typing import Any
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess
 from livekit.agents.llm import ChatContext
 
+from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
-from mindbot_config.sources import from_environ
 from mindbot_worker.hearing.watching import watch_audio
 from mindbot_worker.performance import monitor_performance
 from mindbot_worker.recovered import recovered_conversation

@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from mindbot_config.sources import from_environ
+from mindbot_config.load import from_environ
 from mindbot_worker.voice.activity import detector
 
 if len(list(Path("/proc/self/task").iterdir())) == 1:
