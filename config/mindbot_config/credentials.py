@@ -22,6 +22,15 @@ SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
 HIDDEN = "***"
 
 _WORDS = (
+    "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD",
+    "CREDENTIALS?", "WEBHOOK_URL", "AUTHORIZATION",
+)  # fmt: skip
+_SECRET = "MINDBOT_WEBHOOK_SECRET"  # noqa: S105
+"""What notices are signed with; the daemon's own, no worker gets it."""
+SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
+HIDDEN = "***"
+
+_WORDS = (
     "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD", "CREDENTIALS?",
     "WEBHOOK_URL", "AUTHORIZATION",
 )  # fmt: skip
@@ -35,17 +44,17 @@ _TOKEN_LENGTH_MIN = 20
 """Characters from which on a user's name in a URL, or a part of its path, is taken for a token."""
 _LIVEKIT_SCHEMES = frozenset({"ws", "wss", "http", "https"})
 
-_USER = re.compile(r"(?<=://)(?:[^\s/?#\"']*|[^\s/:@\"']*:(?!\d{1,5}[/?#])[^\s@\"']*)(?=@)")
+# Patterns that few starts need: `re` compiles and keeps them when they are first used.
+_USER = r"(?<=://)(?:[^\s/?#\"']*|[^\s/:@\"']*:(?!\d{1,5}[/?#])[^\s@\"']*)(?=@)"
 """user:pass of a URL, as far as its last @; a password may have a slash, but is no port."""
-_QUERY = re.compile(
-    r"(?i)(?<=[?&;])(?:[\w.-]*(?:key|secret|token|password|passwd|pwd|signature|sig|credential))=([^&#\s\"']+)"
-)
-_FLAG = re.compile(
-    r"(?i)(?<![\w-])--?(?:[\w-]*[-_])?(?:api_?key|key|secret|token|password|passwd|passphrase|pass|pwd|credentials?)(?:=|\s+)"
+_QUERY = r"(?i)(?<=[?&;])(?:[\w.-]*(?:key|secret|token|password|passwd|pwd|signature|sig|credential))=([^&#\s\"']+)"
+_FLAG = (
+    r"(?i)(?<![\w-])--?(?:[\w-]*[-_])?"
+    r"(?:api_?key|key|secret|token|password|passwd|passphrase|pass|pwd|credentials?)(?:=|\s+)"
     r"(\"[^\"]*\"|'[^']*'|[^\s\"'-][^\s\"']*)"
 )
-_ASSIGNMENT = re.compile(r"(?<!\S)[\"']?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s\"']+)")
-_HEADER = re.compile(r"(?i)(?:bearer|token|basic)\s+([\w.~+/=-]{8,})")
+_ASSIGNMENT = r"(?<!\S)[\"']?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s\"']+)"
+_HEADER = r"(?i)(?:bearer|token|basic)\s+([\w.~+/=-]{8,})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,19 +136,21 @@ def mask_command(text: str) -> str:
 
 def mask_urls(text: str) -> str:
     """The text without user:pass@ and secret parameters of the URLs in it."""
-    text = _USER.sub(HIDDEN, text)
-    return _QUERY.sub(lambda found: found[0].removesuffix(found[1]) + HIDDEN, text)
+    if "://" not in text:
+        return text
+    text = re.sub(_USER, HIDDEN, text)
+    return re.sub(_QUERY, lambda found: found[0].removesuffix(found[1]) + HIDDEN, text)
 
 
 def _in_urls(value: str) -> Iterator[str]:
     """Passwords of user:pass@, as they are written and as they are meant, and secret parameters."""
     if "://" not in value:
         return
-    for found in _USER.finditer(value):
+    for found in re.finditer(_USER, value):
         user, colon, password = found[0].partition(":")
         secret = password if colon else user if len(user) >= _TOKEN_LENGTH_MIN else ""
         yield from (each for each in {secret, unquote(secret)} if len(each) >= _PASSWORD_LENGTH_MIN)
-    for found in _QUERY.finditer(value):
+    for found in re.finditer(_QUERY, value):
         yield from (each for each in {found[1], unquote(found[1])} if len(each) >= _PASSWORD_LENGTH_MIN)
 
 
@@ -159,6 +170,6 @@ def _in_path(url: str) -> Iterator[str]:
 
 
 def _in_command(text: str) -> set[str]:
-    found = {each[1] for each in (*_FLAG.finditer(text), *_HEADER.finditer(text))}
-    found |= {each[2] for each in _ASSIGNMENT.finditer(text) if is_secret_name(each[1])}
+    found = {each[1] for each in (*re.finditer(_FLAG, text), *re.finditer(_HEADER, text))}
+    found |= {each[2] for each in re.finditer(_ASSIGNMENT, text) if is_secret_name(each[1])}
     return {bare for each in found if (bare := each.strip("\"'"))}

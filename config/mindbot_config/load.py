@@ -52,7 +52,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
         credential_sources={name: where for name in NAMES if (where := reading.where(name, ""))},
         environ={name: value for name, value in reading.merged().items() if name not in ours} | to_environ(settings),
         file=reading.file,
-        warnings=reading.env_file.read.warnings,
+        warnings=reading.env_file.warnings,
     )
 
 

@@ -25,7 +25,6 @@ from pydantic_settings import (
 )
 
 from mindbot_config import keys, messages
-from mindbot_config.env_file import EnvFile, read_env_file
 from mindbot_config.errors import ConfigError
 from mindbot_config.messages import Given
 from mindbot_config.read_file import WITHIN, bounded, read_text
@@ -160,9 +159,14 @@ class EnvFileVariables(Variables, DotEnvSettingsSource):
 
     def __init__(self, model: Model, file: Path | None) -> None:
         self.label = f"env file {file}"
-        self.read = EnvFile({}) if file is None else read_env_file(file, self.label)
-        self.environ = self.read.variables
+        self.environ, self.warnings = ({}, ()) if file is None else self._read(file)
         super().__init__(model, file)
+
+    def _read(self, file: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        from mindbot_config.env_file import read_env_file
+
+        found = read_env_file(file, self.label)
+        return found.variables, found.warnings
 
     def __call__(self) -> dict[str, Any]:
         said = super().__call__()
