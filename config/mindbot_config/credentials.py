@@ -25,15 +25,6 @@ _WORDS = (
     "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD",
     "CREDENTIALS?", "WEBHOOK_URL", "AUTHORIZATION",
 )  # fmt: skip
-_SECRET = "MINDBOT_WEBHOOK_SECRET"  # noqa: S105
-"""What notices are signed with; the daemon's own, no worker gets it."""
-SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
-HIDDEN = "***"
-
-_WORDS = (
-    "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD", "CREDENTIALS?",
-    "WEBHOOK_URL", "AUTHORIZATION",
-)  # fmt: skip
 _SECRET = re.compile(rf"(^|_)({'|'.join(_WORDS)})$", re.IGNORECASE)
 _COMMAND = "MINDBOT_POOL__COMMAND"
 _LENGTH_MIN = 8

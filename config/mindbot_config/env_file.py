@@ -25,7 +25,7 @@ PROBLEMS_MAX = 20
 
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 _ASSIGNED = re.compile(r"\s*(?:export\s+)?(?:'[^']+'|[^=#\s]+)\s*=\s*")
-_LINE_OF_ITS_OWN = re.compile(r"(?:\r\n|\n|\r)\s*(?:export\s+)?[A-Z_][A-Z0-9_]*=")
+_LINE_OF_ITS_OWN = re.compile(r"(?:\r\n|\n|\r)\s*(?:export\s+)?[A-Z_][A-Z0-9_]*=(?=[^=\s])")
 _PLACEHOLDER = re.compile(
     r"(?i)<.*>|(sk-)?x{3,}|\.{3,}|.*change[-_ ]?me.*|placeholder|todo"
     r"|.*your[-_ ]?(api|key|secret|token|own|password|project|openai|deepgram|livekit).*"

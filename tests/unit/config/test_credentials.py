@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mindbot_config.credentials import NAMES, SECRET_NAMES, Credentials, secret_values
+from mindbot_config.credentials import NAMES, SECRET_NAMES, Credentials, is_secret_name, mask_command, secret_values
 from mindbot_config.errors import ConfigError
 
 ALL = {
@@ -95,3 +95,79 @@ def test_secret_values_are_those_of_variables_named_like_secrets_and_long_enough
         "value-of-password",
         "https://hooks.example/x",
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OPENAI_API_KEY",
+        "API_KEY",
+        "apikey",
+        "DB_PASS",
+        "DB_PWD",
+        "DB_PASSWORD",
+        "MY_SECRETS",
+        "X_TOKEN",
+        "SLACK_WEBHOOK_URL",
+    ],
+)
+def test_a_name_says_that_its_value_is_secret(name: str) -> None:
+    assert is_secret_name(name)
+    assert secret_values({name: "canary-0123"}) == {"canary-0123"}
+
+
+@pytest.mark.parametrize(
+    "name", ["PWD", "OLDPWD", "KEYBOARD", "BYPASS", "COMPASS_DIR", "TOKENIZER", "DATABASE_URL", "MONKEY"]
+)
+def test_another_name_says_nothing(name: str) -> None:
+    assert not is_secret_name(name)
+    assert secret_values({name: "/home/canary"}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        ("postgres://app:hunter2@db:5432/x", {"hunter2"}),
+        ("postgres://app:p%40ss%2Fword@db/x", {"p%40ss%2Fword", "p@ss/word"}),
+        ("postgres://app:p@ssword@db/x", {"p@ssword"}),
+        ("postgres://app:pass/word@db/x", {"pass/word"}),
+        ("redis://:hunter2@cache:6379/0", {"hunter2"}),
+        ("amqp://a:hunter21@one:1,amqp://a:hunter22@two:2", {"hunter21", "hunter22"}),
+        ("https://0123456789abcdef0123@sentry.example/4", {"0123456789abcdef0123"}),
+        ("https://h.example/x?user=me&access_token=canary-1&n=1", {"canary-1"}),
+        ("postgres://app@db/x", set()),
+        ("http://h:8080/mail?to=me@h.example", set()),
+        ("http://h.example/", set()),
+    ],
+)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "APP_DSN", "http_proxy"])
+def test_of_a_url_only_the_password_is_secret(name: str, value: str, secrets: set[str]) -> None:
+    assert secret_values({name: value}) == secrets
+
+
+def test_of_a_webhooks_url_the_whole_the_path_and_the_token_are_secret() -> None:
+    url = "https://hooks.example/services/T0123ABCD/B0/aBcDeFgHiJkLmNoPqRsT"
+    found = secret_values({"MINDBOT_NOTIFY__WEBHOOK_URL": url})
+    assert found == {url, "/services/T0123ABCD/B0/aBcDeFgHiJkLmNoPqRsT", "T0123ABCD", "aBcDeFgHiJkLmNoPqRsT"}
+
+
+@pytest.mark.parametrize(
+    ("command", "masked"),
+    [
+        ("agent --api-key canary-1 --port 8080", "agent --api-key *** --port 8080"),
+        ("agent --token=canary-1", "agent --token=***"),
+        ("agent --password 'canary 1' run", "agent --password '***' run"),
+        ('sh -c "API_KEY=canary-1 exec agent"', 'sh -c "API_KEY=*** exec agent"'),
+        ("env DB_PASSWORD=canary-1 agent", "env DB_PASSWORD=*** agent"),
+        ("agent postgres://app:hunter2@db/x", "agent postgres://***@db/x"),
+        ("curl -H 'Authorization: Bearer canary-0123'", "curl -H 'Authorization: Bearer ***'"),
+        ("agent --use-token --port 1", "agent --use-token --port 1"),
+        ("agent --monkey business --keyterms a,b", "agent --monkey business --keyterms a,b"),
+        ("python -m worker --name bot", "python -m worker --name bot"),
+    ],
+)
+def test_a_command_is_shown_without_its_secrets(command: str, masked: str) -> None:
+    assert mask_command(command) == masked
+    if "***" in masked:
+        assert all(len(each) >= 6 for each in secret_values({"MINDBOT_POOL__COMMAND": command}))
+        assert secret_values({"MINDBOT_POOL__COMMAND": command})

@@ -6,7 +6,7 @@ from mindbot_config import keys
 from mindbot_config.credentials import NAMES, Credentials
 from mindbot_config.load import load
 from mindbot_config.messages import host_only, shown
-from mindbot_config.show import show
+from mindbot_config.show import Resolved, show
 
 
 def rows(flags: dict[str, object], environ: dict[str, str]) -> dict[str, tuple[str, str]]:
@@ -40,6 +40,28 @@ def test_secrets_are_masked() -> None:
     found = rows(flags, {"MY_API_KEY": "s3cret-key"})
     assert found["notify.webhook_url"][0] == '"https://hooks.example/***"'
     assert found["pool.command"][0] == '"agent --key ***"'
+
+
+def test_secrets_within_commands_and_urls_are_masked_whatever_their_names() -> None:
+    environ = {
+        "MINDBOT_POOL__COMMAND": "agent --token canary-1 redis://:canary-2@h/0",
+        "MINDBOT_VOICE__OPENAI_BASE_URL": "http://me:canary-3@h/v1?key=canary-4",
+        "MINDBOT_VOICE__GREETING": "see https://me:canary-5@h.example/",
+        "MINDBOT_VOICE__KEYTERMS": '["MindBot"]',
+    }
+    found = rows({}, environ)
+    assert "canary" not in repr(found)
+    assert found["pool.command"][0] == '"agent --token *** redis://***@h/0"'
+    assert found["voice.keyterms"][0] == '["MindBot"]'
+
+
+def test_an_automatic_number_is_shown_with_its_origin() -> None:
+    loaded = load({"limits": {"memory_soft_mb": 100}}, None, {})
+    origin = "an equal share of four fifths of the memory limit of cgroup /x, 512 MiB"
+    resolved = {key: Resolved(102.44, origin) for key in ("limits.memory_hard_mb", "limits.memory_soft_mb")}
+    found = {key: (value, source) for key, value, source in show(loaded, Credentials(), resolved)}
+    assert found["limits.memory_hard_mb"] == ('"auto" = 102.4', f"default; {origin}")
+    assert found["limits.memory_soft_mb"] == ("100", "flag --memory-soft-mb")
 
 
 @pytest.mark.parametrize(
