@@ -28,6 +28,10 @@ LIMIT = MIB
 WITHIN = 3.0
 """Seconds in which a file must have been read."""
 
+AT_ONE_TIME = 32
+"""Functions that `bounded` runs, those included that hang: when a server is dead, threads must not pile up."""
+
+_slots = threading.BoundedSemaphore(AT_ONE_TIME)
 _RETRY = 0.02
 """Seconds between two attempts to open a file that another program holds by a lease."""
 _GIVEN_DOWN = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
@@ -76,14 +80,7 @@ def bounded(function: Callable[[], Result], within: float) -> Result:
     It runs in a thread of its own, which is left behind if it hangs: nothing else can end a read from a dead server.
     """
     box: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            box.put((function(), None))
-        except BaseException as exc:
-            box.put((None, exc))
-
-    threading.Thread(target=run, name="read-file", daemon=True).start()
+    in_thread(function, lambda result, problem: box.put((result, problem)))
     try:
         result, problem = box.get(timeout=within)
     except queue.Empty:
@@ -91,6 +88,25 @@ def bounded(function: Callable[[], Result], within: float) -> Result:
     if problem is not None:
         raise problem
     return result  # type: ignore[no-any-return]
+
+
+def in_thread(function: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    """Start the function in a thread that keeps no process alive; it tells `done` its result or its exception.
+
+    Raises Unreadable where too many such threads hang already.
+    """
+
+    def run() -> None:
+        try:
+            result, problem = function(), None
+        except BaseException as exc:
+            result, problem = None, exc
+        _slots.release()
+        done(result, problem)
+
+    if not _slots.acquire(blocking=False):
+        raise Unreadable(f"{AT_ONE_TIME} earlier reads have had no answer yet")
+    threading.Thread(target=run, name="read-file", daemon=True).start()
 
 
 def read_text(label: str, path: Path, *, within: float = WITHIN) -> str:

@@ -21,6 +21,7 @@ from mindbot_config.paths import Paths, resolve
 from mindbot_worker.wire import Beat
 
 from . import bugs, from_settings, handover, mode, sockets, upgrade
+from .child_environment import for_children
 from .core import events
 from .core.model import Change, Ref
 from .core.pool import Pool
@@ -79,6 +80,8 @@ class Daemon:
         state = self._state
         self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(state)
         self._started = time.monotonic() if state is None else state.started
+        if state is None:
+            from_settings.check_log_file(loaded)
         log, redactor = loaded.settings.log, Redactor(secret_values(loaded.environ))
         self._sink = Sink(1, log.file)
         self._logs = Logs(self._sink, level=log.level, style=log.format, redactor=redactor, now=utc_now)
@@ -162,7 +165,7 @@ class Daemon:
         """In local mode: the stand-ins for what the agents need."""
         services = LocalServices(
             self._server if self._mode is Mode.LOCAL_LIVEKIT else None,
-            from_settings.for_children(self._loaded.environ),
+            for_children(self._loaded.environ),
             lambda level, text: self._logs.note(events.LOCAL_OUTPUT, level, text=text),
             self._children,
         )
@@ -226,7 +229,7 @@ class Daemon:
         return {
             signal.SIGTERM: partial(self._stopper.by_signal, "SIGTERM"),
             signal.SIGINT: partial(self._stopper.by_signal, "SIGINT"),
-            signal.SIGHUP: self._reloader.reload_or_say,
+            signal.SIGHUP: self._reloader.reload_in_background,
             signal.SIGUSR1: lambda: self._logs.note(events.SUPERVISOR_STATUS, **self._status()),
             signal.SIGUSR2: self._upgrader.upgrade_in_background,
             signal.SIGTTIN: partial(self._operations.scale_by, +1),
@@ -329,6 +332,8 @@ class Daemon:
             mode=self._mode.value,
             socket=str(self._paths.socket),
         )
+        for warning in self._loaded.warnings:
+            self._logs.note(events.CONFIG_WARNED, "warning", detail=warning)
 
 
 def run(loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> int:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from mindbot_config.credentials import WEBHOOK_SECRET
+from mindbot_config.errors import ConfigError
 from mindbot_config.load import Loaded
+from mindbot_config.read_file import WITHIN, bounded
+from mindbot_config.show import Resolved
 
-from . import handover, mode
+from . import mode
+from .child_environment import for_children
 from .core.policy import Policy
 from .runtime.launch import Launch
 from .runtime.pressure import memory_mb
-
-NOT_FOR_WORKERS = frozenset(
-    {handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", WEBHOOK_SECRET}
-)
-"""What systemd or the operator told the daemon, and nobody else."""
 
 
 def policy(loaded: Loaded) -> Policy:
@@ -45,5 +45,52 @@ def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launc
     return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings))
 
 
-def for_children(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in NOT_FOR_WORKERS}
+# -- what "auto" means here --------------------------------------------------------------------------------------------
+
+
+def resolved(loaded: Loaded) -> dict[str, Resolved]:
+    """The number that each setting of "auto" stands for on this host, and where it came from, for `config show`."""
+    decided, count = policy(loaded), loaded.settings.pool.workers
+    memory = f"{memory_mb():.0f} MiB, the memory of the host"
+    hard = f"an equal share for {count} workers of four fifths of {memory}"
+    soft = "three quarters of limits.memory_hard_mb"
+    return {
+        "limits.memory_hard_mb": Resolved(decided.memory_hard_mb, hard),
+        "limits.memory_soft_mb": Resolved(decided.memory_soft_mb, soft),
+        "pool.max_starting": Resolved(decided.max_starting, "one for each core that may be used"),
+        "pool.max_draining": Resolved(decided.max_draining, "as many as pool.workers"),
+    }
+
+
+def check_log_file(loaded: Loaded) -> None:
+    """Raises ConfigError where the log file cannot be written, or not even be made. Nothing is made here."""
+    path = loaded.settings.log.file
+    if path is None:
+        return
+    try:
+        why = bounded(partial(_why_not_writable, path), WITHIN)
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+    if why:
+        raise ConfigError(f'log.file = "{path}" ({loaded.sources["log.file"]}): cannot be written: {why}')
+
+
+def _why_not_writable(path: Path) -> str:
+    """In words, or empty."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return _why_not_makable(path.parent)
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link; name the file itself"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is a directory" if stat.S_ISDIR(found.st_mode) else "it is no regular file"
+    return "" if os.access(path, os.W_OK) else "permission denied"
+
+
+def _why_not_makable(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no directory {folder}"
+    if not folder.is_dir():
+        return f"{folder} is no directory"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"no permission to make a file in {folder}"

@@ -21,7 +21,7 @@ class Operations:
     pool: Pool
     do: Callable[[Effects], None]
     stop_pool: Callable[[bool], None]
-    reload_settings: Callable[[], Json]
+    reload_settings: Callable[[], Awaitable[Json]]
     upgrade_daemon: Callable[[], Awaitable[None]]
     check_code: Callable[[], None]
     """New workers are wanted: they must not run code that has changed on disk since."""
@@ -77,7 +77,7 @@ class Operations:
 
     async def reload(self, _: Mapping[str, object]) -> Json:
         self._refuse_while_stopping()
-        return self.reload_settings()
+        return await self.reload_settings()
 
     async def upgrade(self, _: Mapping[str, object]) -> Json:
         await self.upgrade_daemon()

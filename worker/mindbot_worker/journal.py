@@ -1,6 +1,6 @@
 """The journal of a call: what was said so far, as JSON lines in a file of its own, for whoever must continue the call.
 
-Standard library only. It is personal data: mode 0600, in a directory of mode 0700, and gone with the call.
+It is personal data: mode 0600, in a directory of mode 0700, and gone with the call.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from mindbot_config.read_file import read_regular
 
 VERSION = 1
 SIZE_MAX = 1024 * 1024
@@ -84,16 +86,11 @@ def read(path: Path, room: str) -> list[Item]:
 
 def _read(path: Path) -> bytes:
     try:
-        fd = _open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return read_regular(path, limit=READ_MAX, ours=True).data
     except FileNotFoundError as exc:
         raise BadJournal("there is none on this host") from exc
     except OSError as exc:
-        raise BadJournal(f"it cannot be opened: {exc.strerror}") from exc
-    with os.fdopen(fd, "rb") as file:
-        data = file.read(READ_MAX + 1)
-    if len(data) > READ_MAX:
-        raise BadJournal(f"it is larger than {READ_MAX} bytes")
-    return data
+        raise BadJournal(f"it cannot be read: {exc.strerror}") from exc
 
 
 def _open(path: Path, flags: int) -> int:

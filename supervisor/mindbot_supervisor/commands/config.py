@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from .common import Subparsers, add_command, add_settings_flags, bad_config, load
 
@@ -27,10 +28,18 @@ def config(options: argparse.Namespace) -> int:
         credentials.check()
     except ConfigError as exc:
         raise bad_config(exc) from exc
+    from mindbot_supervisor import from_settings
+
+    try:
+        from_settings.check_log_file(loaded)
+    except ConfigError as exc:
+        raise bad_config(exc) from exc
+    for warning in loaded.warnings:
+        sys.stderr.write(f"mindbot-supervisor: warning: {warning}\n")
     if options.what == "check":
         print("the settings are valid")
         return 0
-    rows = show(loaded, credentials)
+    rows = show(loaded, credentials, from_settings.resolved(loaded))
     widths = [min(max(len(row[at]) for row in rows), WIDTH_MAX) for at in range(2)]
     for key, value, source in rows:
         print(f"{key.ljust(widths[0])}  {value.ljust(widths[1])}  {source}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_supervisor import client
+from mindbot_supervisor.child_environment import for_children
 from mindbot_supervisor.errors import OK, Refused
 
 from .common import Subparsers, add_command, socket_path
@@ -105,7 +106,7 @@ def _run(command: list[str], seconds: int) -> str:
     import subprocess
 
     try:
-        limit, wide = seconds + PATIENCE, {**os.environ, "COLUMNS": str(COLUMNS)}
+        limit, wide = seconds + PATIENCE, {**for_children(os.environ), "COLUMNS": str(COLUMNS)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=wide, check=False)
     except subprocess.TimeoutExpired as exc:
         raise Refused(f"{Path(command[0]).name} did not end within {exc.timeout:.0f} s") from exc

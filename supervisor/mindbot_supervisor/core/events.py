@@ -56,6 +56,7 @@ LIMIT_WARNED = "limit.warned"
 USAGE_REPORT = "usage.report"
 BEAT_REJECTED = "beat.rejected"
 CONFIG_REJECTED = "config.rejected"
+CONFIG_WARNED = "config.warned"
 ENV_CHANGED = "env.changed"
 
 JOURNAL_FAILED = "journal.failed"

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mindbot_config.read_file import read_regular
+
 FILE_MAX = 2 * 1024 * 1024
 """Bytes of the file under way; with the one before it, the journal takes twice as much at the most."""
 WAITING = 64
@@ -97,7 +99,7 @@ def newest_first(folder: Path) -> Iterator[dict[str, Any]]:
     """The entries on disk. Lines that are damaged are skipped. Raises OSError for files that may not be read."""
     for name in (NOW, BEFORE):
         try:
-            lines = (folder / name).read_bytes().splitlines()
+            lines = read_regular(folder / name, limit=FILE_MAX * 4).data.splitlines()
         except FileNotFoundError:
             continue
         for line in reversed(lines):

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindbot_config.read_file import read_regular
 from mindbot_supervisor.core.model import Ref
 
 from . import proctable
@@ -61,7 +62,8 @@ class Pidfiles:
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
             record = _read(path)
             if record is None:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # a folder of that name
+                    path.unlink(missing_ok=True)
                 continue
             names.append(record.ref)
             if self._alive(record):
@@ -83,9 +85,7 @@ class Pidfiles:
 def _read(path: Path) -> Pidfile | None:
     """What a file says, or None for whatever else may be in there."""
     try:
-        if path.is_symlink() or path.stat().st_size > SIZE_MAX:
-            return None
-        found = json.loads(path.read_text())
+        found = json.loads(read_regular(path, limit=SIZE_MAX, within=None, ours=True).data)
         slot, generation, pid, started = (found[key] for key in ("slot", "generation", "pid", "started"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -16,7 +16,7 @@ import pytest
 
 from mindbot_config import read_file
 from mindbot_config.errors import ConfigError
-from mindbot_config.read_file import LIMIT, bounded, read_regular, read_text, read_toml
+from mindbot_config.read_file import AT_ONE_TIME, LIMIT, bounded, read_regular, read_text, read_toml
 
 LATE = 20.0
 """Seconds by which everything here must have ended, on however busy a machine."""
@@ -185,6 +185,20 @@ def test_the_thread_of_a_hanging_read_keeps_no_process_alive() -> None:
     assert done.stdout == "no answer within 0.1 s\n"
 
 
+def test_reads_that_hang_do_not_pile_up_without_end() -> None:
+    dead_server = threading.Event()
+    before = threading.active_count()
+    for _ in range(AT_ONE_TIME + 3):
+        with pytest.raises(OSError, match="no answer"):
+            bounded(dead_server.wait, 0.01)
+    assert threading.active_count() - before <= AT_ONE_TIME
+    dead_server.set()
+    until = time.monotonic() + LATE
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert bounded(lambda: "again", 10) == "again"
+
+
 def test_bounded_returns_and_raises_what_the_function_does() -> None:
     assert bounded(lambda: 7, 5) == 7
     with pytest.raises(ZeroDivisionError):
@@ -218,7 +232,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
             read_regular(path, limit=limit)
         except OSError:
             continue
-    still_open = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    still_open = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
     assert not [path for path in still_open if path.startswith(str(tmp_path))]
 
 

@@ -107,7 +107,7 @@ def make_directory(path):
 def test_only_a_regular_file_is_opened(path, make):
     path.parent.mkdir()
     make(path)
-    with pytest.raises(BadJournal, match="cannot be opened"):
+    with pytest.raises(BadJournal, match="cannot be read"):
         read(path, ROOM)
     with pytest.raises(OSError):
         Journal(path, ROOM)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindbot_config.read_file import read_regular
+
 LONGEST = 60.0
 """Seconds that a hold lasts at most, whatever the provider asks for: then somebody tries."""
 _FIRST = 1.0
@@ -70,7 +72,7 @@ class Holding:
         if self._file is None:
             return self._own
         try:
-            hold = _Hold(*_STATE.unpack(self._file.read_bytes()))
+            hold = _Hold(*_STATE.unpack(read_regular(self._file, limit=_STATE.size, within=None).data))
         except (OSError, struct.error):
             return self._own
         now = self._now()
