@@ -79,7 +79,7 @@ def _why_not_writable(path: Path) -> str:
     """In words, or empty."""
     try:
         found = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _why_not_makable(path.parent)
     if stat.S_ISLNK(found.st_mode):
         return "it is a symbolic link; name the file itself"

@@ -43,7 +43,7 @@ class Pidfiles:
         text = json.dumps({**named, "pid": pid, "started": proc.started, "termed": termed})
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             fd = os.open(self._path(ref), flags, 0o600)
             with os.fdopen(fd, "w") as file:
                 file.write(text)

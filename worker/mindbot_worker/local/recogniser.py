@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import wave
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mindbot_config.read_file import read_regular
 from mindbot_worker.local.features import HOP_SECONDS, Floats, features, trimmed
 
 MATCH_MAX = 5.5
 """The most a phrase may differ per frame and still count. The same recording, through codecs, filters and noise,
 comes to 0 to 4; other words, and the same words in another voice, to more than 6."""
 LONGEST_SECONDS = 12.0
+WAV_MAX = 64 * 1024 * 1024
+"""Bytes of one recording."""
 
 # Speech may be up to half as slow or twice as fast as its recording, but pays for leaving its own speed.
 _WARP_COST = 0.3
@@ -67,7 +71,7 @@ class PhraseBook:
         if path is None:
             return cls([])
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(read_regular(path).data)
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise BadPhraseBook(f"cannot use the phrase book {path}: it is not a list of objects")
             return cls([_phrase(path.parent, entry) for entry in entries])
@@ -95,7 +99,7 @@ class PhraseBook:
 
 def read_wav(path: Path, start: float = 0.0, end: float | None = None) -> tuple[Floats, int]:
     """Samples from -1 to 1 and their rate; 16-bit files only, the first channel of several."""
-    with wave.open(str(path), "rb") as file:
+    with wave.open(io.BytesIO(read_regular(path, limit=WAV_MAX).data), "rb") as file:
         if file.getsampwidth() != 2:
             raise BadPhraseBook(f"{path} is not a 16-bit WAV file")
         rate, channels = file.getframerate(), file.getnchannels()

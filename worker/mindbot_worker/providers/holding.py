@@ -84,7 +84,7 @@ class Holding:
         if self._file is None:
             return
         with contextlib.suppress(OSError):
-            fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
             try:
                 os.write(fd, _STATE.pack(hold.since, hold.until, hold.step))
             finally:
