@@ -84,9 +84,8 @@ def test_a_tool_that_profile_starts(tmp_path, environ):
     """A stand-in for py-spy writes down what it finds."""
     tool = tmp_path / "bin" / "py-spy"
     tool.parent.mkdir()
-    tool.write_text(
-        f"#!{sys.executable}\nimport os\nopen({str(tmp_path / 'seen')!r}, 'w').write(repr(dict(os.environ)))\n"
-    )
+    seen = tmp_path / "seen"
+    tool.write_text(f"#!{sys.executable}\nimport os\nopen({str(seen)!r}, 'w').write(repr(dict(os.environ)))\n")
     tool.chmod(0o755)
     with Daemon(tmp_path, "--workers", "1", *stub()) as daemon:
         daemon.ready(1)
@@ -94,18 +93,8 @@ def test_a_tool_that_profile_starts(tmp_path, environ):
             "import sys, sysconfig; from mindbot_supervisor.cli import main;"
             f"sysconfig.get_path = lambda name: {str(tool.parent)!r}; sys.exit(main(sys.argv[1:]))"
         )
-        command = [
-            sys.executable,
-            "-c",
-            program,
-            "profile",
-            "0",
-            "--cpu",
-            "--seconds",
-            "1",
-            "--socket",
-            str(daemon.socket),
-        ]
+        words = ["profile", "0", "--cpu", "--seconds", "1", "--socket", str(daemon.socket)]
+        command = [sys.executable, "-c", program, *words]
         subprocess.run(command, env={**os.environ, **environ}, capture_output=True, timeout=60, check=False)
         found = seen.read_text()
         assert "'MY_OWN': 'inherited'" in found
