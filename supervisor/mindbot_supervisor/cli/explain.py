@@ -13,7 +13,7 @@ from urllib.parse import quote
 from mindbot_supervisor import client
 from mindbot_supervisor.errors import OK, Unavailable
 
-from .common import Subparsers, add_command, load, socket_path
+from .options import Subparsers, add_command, load, socket_path
 
 NEAR = 0.01
 """Share of its limit above which a rule is shown by itself; the others are summed up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .common import Subparsers, add_command, add_settings_flags, bad_config, load
+from .options import Subparsers, add_command, add_settings_flags, bad_config, load
 
 
 def add(commands: Subparsers) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import Subparsers, add_command, add_settings_flags, bad_config, load
+from .options import Subparsers, add_command, add_settings_flags, bad_config, load
 
 WIDTH_MAX = 32
 """Columns that a long value may push the ones after it."""

@@ -12,7 +12,7 @@ from typing import Any
 from mindbot_supervisor import client
 from mindbot_supervisor.errors import OK, Refused
 
-from .common import Subparsers, add_command, socket_path
+from .options import Subparsers, add_command, socket_path
 
 SECONDS = 10
 PATIENCE = 30.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from mindbot_supervisor import client
 
-from .common import Subparsers, add_command, socket_path
+from .options import Subparsers, add_command, socket_path
 
 COLUMNS = (
     ("WORKER", "worker"),

@@ -9,7 +9,7 @@ import sys
 
 from mindbot_supervisor import client
 
-from .common import Subparsers, add_command, socket_path
+from .options import Subparsers, add_command, socket_path
 
 
 def add(commands: Subparsers) -> None:

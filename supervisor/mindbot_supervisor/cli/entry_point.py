@@ -1,4 +1,4 @@
-"""The command line. Each command is a file in `commands/`; what it needs is imported when it is used."""
+"""The command line. Each command is a file here; what it needs is imported when it is used."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .commands import config, explain, operate, profile, run, status, stop
-from .errors import INTERNAL, USAGE, SupervisorError
+from mindbot_supervisor.errors import INTERNAL, USAGE, SupervisorError
+
+from . import config, explain, operate, profile, run, status, stop
 
 COMMANDS = (run, status, explain, stop, operate, profile, config)
 

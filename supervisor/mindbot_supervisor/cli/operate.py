@@ -11,7 +11,7 @@ from typing import Any
 from mindbot_supervisor import client
 from mindbot_supervisor.errors import OK, REFUSED, SupervisorError
 
-from .common import Subparsers, add_command, socket_path
+from .options import Subparsers, add_command, socket_path
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at a rolling change."""

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from .errors import Refused, SupervisorError, Unavailable
+from mindbot_supervisor.errors import Refused, SupervisorError, Unavailable
 
 TIMEOUT = 10.0
 """Seconds for an answer: the daemon answers from memory."""
