@@ -16,11 +16,11 @@ def main() -> int:
         import uvloop  # noqa: F401
 
         from . import app, handover  # noqa: F401
-        from .cli.entry_point import parse
+        from .cli.entry_point import parse_run
         from .cli.options import load
 
         handover.read(fd)
-        load(parse(arguments))
+        load(parse_run(arguments))
     except SystemExit as exc:
         return int(exc.code or 0)
     except BaseException as exc:

@@ -2,24 +2,72 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
-from .options import Subparsers, add_command, add_settings_flags, bad_config, load
+import typer
+
+from . import options, output, tables
+from .options import bad_config, flags_of, load
+from .typer_classes import Command, new_app
+
+if TYPE_CHECKING:
+    from mindbot_config.credentials import Credentials
+    from mindbot_config.sources import Loaded
 
 WIDTH_MAX = 32
 """Columns that a long value may push the ones after it."""
 
-
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "config", "Check the settings, or show each with its source.", config)
-    parser.add_argument("what", choices=("check", "show"))
-    add_settings_flags(parser)
+app = new_app()
+parts = new_app()
+app.add_typer(parts, name="config", help="Check the settings, or show each with its source.")
 
 
-def config(options: argparse.Namespace) -> int:
-    loaded = load(options)
+@parts.command("check", cls=Command)
+def check(
+    context: typer.Context,
+    workers: options.Workers = None,
+    agent: options.Agent = None,
+    command: options.Command = None,
+    config: options.Config = None,
+    env_file: options.EnvFile = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    http: options.Http = None,
+    socket: options.Socket = None,
+) -> None:
+    """Check the settings."""
+    _checked(context)
+    output.say("the settings are valid")
+
+
+@parts.command("show", cls=Command)
+def show(
+    context: typer.Context,
+    workers: options.Workers = None,
+    agent: options.Agent = None,
+    command: options.Command = None,
+    config: options.Config = None,
+    env_file: options.EnvFile = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    http: options.Http = None,
+    socket: options.Socket = None,
+) -> None:
+    """Show each setting with its value and its source; secrets are hidden."""
+    loaded, credentials = _checked(context)
+    from mindbot_config.display import show as rows_of
+
+    rows = rows_of(loaded, credentials)
+    if output.on_terminal():
+        tables.show(("KEY", "VALUE", "SOURCE"), rows)
+    else:
+        output.say(*tables.plain(rows, WIDTH_MAX))
+
+
+def _checked(context: typer.Context) -> tuple[Loaded, Credentials]:
+    """The settings and the credentials. Raises BadConfig for what can never work."""
+    loaded = load(flags_of(context))
     from mindbot_config.credentials import Credentials
-    from mindbot_config.display import show
     from mindbot_config.errors import ConfigError
 
     credentials = Credentials.from_environ(loaded.environ)
@@ -27,11 +75,4 @@ def config(options: argparse.Namespace) -> int:
         credentials.check()
     except ConfigError as exc:
         raise bad_config(exc) from exc
-    if options.what == "check":
-        print("the settings are valid")
-        return 0
-    rows = show(loaded, credentials)
-    widths = [min(max(len(row[at]) for row in rows), WIDTH_MAX) for at in range(2)]
-    for key, value, source in rows:
-        print(f"{key.ljust(widths[0])}  {value.ljust(widths[1])}  {source}")
-    return 0
+    return loaded, credentials

@@ -1,90 +1,65 @@
-"""The command line. Each command is a file here; what it needs is imported when it is used."""
+"""The entry point of the command line: whatever goes wrong is one line on stderr and an exit code of errors.py."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mindbot_supervisor.errors import INTERNAL, USAGE, SupervisorError
+from mindbot_supervisor.errors import INTERNAL, SupervisorError
 
-from . import config, explain, operate, profile, run, status, stop
-
-COMMANDS = (run, status, explain, stop, operate, profile, config)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One plain line, not a page of usage."""
-        self.exit(USAGE, f"mindbot-supervisor: error: {message}; see {self.prog} --help\n")
+PROGRAM = "mindbot-supervisor"
+INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended: 128 and the number of SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: see errors.py. Whatever goes wrong is one line on stderr."""
-    options = parse(sys.argv[1:] if argv is None else argv)
+    """Run the command that the arguments name, and return its exit code."""
     try:
-        return int(options.handler(options))
+        from . import standard_streams
+
+        standard_streams.take_over()
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        standard_streams.finish()
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except SupervisorError as exc:
         return _fail(str(exc), exc.code)
-    except BrokenPipeError:  # `mindbot-supervisor status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except KeyboardInterrupt:
-        return 130
     except Exception as exc:
         if os.environ.get("MINDBOT_TRACEBACK"):
             raise
         return _fail(f"internal error: {type(exc).__name__}: {exc}; set MINDBOT_TRACEBACK=1 to see where", INTERNAL)
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command and its flags. Exits with USAGE for what it does not know."""
-    return _parser().parse_args(_with_command(list(argv)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="mindbot-supervisor",
-        description="A call-aware supervisor for LiveKit voice agents. Without a command it runs the daemon.",
-        epilog="Every command: mindbot-supervisor COMMAND --help",
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in COMMANDS:
-        command.add(commands)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Looked up only when asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        from importlib.metadata import version
-
-        print(f"mindbot-supervisor {version('mindbot-supervisor')}")
-        parser.exit()
-
-
-def _with_command(arguments: list[str]) -> list[str]:
-    """`run` is the command where none is named; `--socket PATH` may stand before the command."""
-    leading: list[str] = []
-    rest = arguments
-    while rest and rest[0].startswith("--socket"):
-        width = 1 if "=" in rest[0] else 2
-        leading, rest = leading + rest[:width], rest[width:]
-    if rest and not rest[0].startswith("-"):
-        return [rest[0], *leading, *rest[1:]]
-    if rest and rest[0] in ("-h", "--help", "--version"):
-        return rest
-    return ["run", *leading, *rest]
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"mindbot-supervisor: error: {' '.join(message.split())}\n")
     return code
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def parse_run(arguments: Sequence[str]) -> Mapping[str, Any]:
+    """The flags that these arguments give the daemon, without running it. Raises SupervisorError for bad ones."""
+    from . import app
+
+    return app.flags_of_run(list(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    import typer
+
+    from . import app
+    from .typer_classes import usage_error
+
+    try:
+        return int(app.commands().main(arguments, app.PROGRAM, standalone_mode=False) or 0)
+    except typer.TyperException as exc:
+        raise usage_error(exc) from exc
+    except typer.Abort:
+        return INTERRUPTED
+    except SystemExit as exc:  # completion ends so
+        return exc.code if isinstance(exc.code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    from mindbot_config.shown_text import shown
+
+    from .standard_streams import complain
+
+    complain(f"{PROGRAM}: error: {shown(' '.join(message.split()))}")
+    return code

@@ -1,109 +1,135 @@
-"""`restart`, `drain`, `scale`, `reload`, `hold` and `release`: what operators do to a running pool."""
+"""`restart`, `drain`, `scale`, `reload`, `upgrade`, `hold` and `release`: what operators do to a running pool.
+
+Each says in a line what was done.
+"""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import re
 import time
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mindbot_supervisor import client
-from mindbot_supervisor.errors import OK, REFUSED, SupervisorError
+from mindbot_supervisor.errors import BadUsage
 
-from .options import Subparsers, add_command, socket_path
+from . import options, output
+from .answers import expected_from
+from .options import flags_of, socket_path
+from .rollout import LOOK_EVERY, follow
+from .typer_classes import Command, CommandWithNumbers, new_app
 
-LOOK_EVERY = 0.2
-"""Seconds between two looks at a rolling change."""
-BAR = 24
 UPGRADE_TIMEOUT = 70.0
 """Seconds until the daemon has proved that the new version can start."""
+WORKERS_MAX = 1024
+
+app = new_app()
+NoWait = Annotated[bool, typer.Option("--no-wait", help="do not wait until the workers are replaced")]
 
 
-def add(commands: Subparsers) -> None:
-    restart = add_command(commands, "restart", "Replace a worker, or all, each behind a ready replacement.", _restart)
-    restart.add_argument("worker", metavar="WORKER|all")
-    restart.add_argument("--now", action="store_true", help="migrate calls instead of waiting for their end")
-    restart.add_argument("--no-wait", action="store_true", help="do not wait until it is done")
-    drain = add_command(commands, "drain", "Let a worker, or all, finish; the slot stays empty until restart.", _drain)
-    drain.add_argument("worker", metavar="WORKER|all")
-    scale = add_command(commands, "scale", "Have so many workers.", _scale)
-    scale.add_argument("workers", metavar="N", type=int)
-    reload = add_command(commands, "reload", "Read settings and env file again, and roll what changed.", _reload)
-    reload.add_argument("--no-wait", action="store_true", help="do not wait until the workers are replaced")
-    add_command(commands, "upgrade", "Become the installed version, in place: no worker and no call notices.", _upgrade)
-    add_command(commands, "hold", "No automatic restarts until release (hard reasons still act).", _post("hold"))
-    add_command(commands, "release", "Allow automatic restarts again.", _post("release"))
+@app.command("restart", cls=Command)
+def restart(
+    context: typer.Context,
+    worker: options.WorkerOrAll,
+    now: Annotated[bool, typer.Option("--now", help="migrate calls instead of waiting for their end")] = False,
+    no_wait: NoWait = False,
+    socket: options.Socket = None,
+) -> None:
+    """Replace a worker, or all, each behind a ready replacement."""
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "POST", "/restart", {"worker": worker, "now": now})
+    with expected_from(path):
+        what = _slots(answer["restarting"])
+    if no_wait:
+        output.say(f"restarting {what}")
+    else:
+        follow(path, f"{what} had no worker to replace; a new one is started")
 
 
-def _restart(options: argparse.Namespace) -> int:
-    path = socket_path(options)
-    client.ask(path, "POST", "/restart", {"worker": options.worker, "now": options.now})
-    return OK if options.no_wait else _follow(path)
+@app.command("drain", cls=Command)
+def drain(context: typer.Context, worker: options.WorkerOrAll, socket: options.Socket = None) -> None:
+    """Let a worker, or all, finish; the slot stays empty until restart."""
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "POST", "/drain", {"worker": worker})
+    with expected_from(path):
+        slots, calls = answer["draining"], int(answer.get("calls", 0))
+        first = f"; {calls} live calls end first" if calls else ""
+        fill = f"restart {slots[0]}" if len(slots) == 1 else "restart all"
+        output.say(f"draining {_slots(slots)}{first}; `{fill}` fills {'it' if len(slots) == 1 else 'them'} again")
 
 
-def _drain(options: argparse.Namespace) -> int:
-    client.ask(socket_path(options), "POST", "/drain", {"worker": options.worker})
-    return OK
+@app.command("scale", cls=CommandWithNumbers)
+def scale(
+    context: typer.Context,
+    workers: Annotated[
+        str,
+        typer.Argument(metavar="N|+N|-N", help="so many workers, or so many more or fewer", show_default=False),
+    ],
+    socket: options.Socket = None,
+) -> None:
+    """Have so many workers, or so many more or fewer."""
+    asked = _asked(workers)
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "POST", "/scale", asked)
+    with expected_from(path):
+        before, after = answer.get("before"), answer["workers"]
+        output.say(f"{before} → {after} workers" if before is not None else f"{after} workers")
 
 
-def _scale(options: argparse.Namespace) -> int:
-    client.ask(socket_path(options), "POST", "/scale", {"workers": options.workers})
-    return OK
+def _asked(text: str) -> dict[str, object]:
+    """What the daemon is asked for. Raises BadUsage for what no pool can do."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or abs(number := int(text)) > WORKERS_MAX:
+        raise BadUsage(f'"{text}": must be N, +N or -N, a whole number up to {WORKERS_MAX}')
+    return {"change": number} if text[0] in "+-" else {"workers": number}
 
 
-def _reload(options: argparse.Namespace) -> int:
-    path = socket_path(options)
+@app.command("reload", cls=Command)
+def reload(context: typer.Context, no_wait: NoWait = False, socket: options.Socket = None) -> None:
+    """Read settings and env file again, and roll what changed."""
+    path = socket_path(flags_of(context))
     answer = client.ask(path, "POST", "/reload", {})
-    changed = ", ".join(answer["changed"]) or "nothing"
-    print(f"changed: {changed}")
-    if answer.get("not_applied"):
-        print(f"only at the next start of the daemon: {', '.join(answer['not_applied'])}")
-    return _follow(path) if answer["rolling"] and not options.no_wait else OK
+    with expected_from(path):
+        output.say(f"changed: {', '.join(answer['changed']) or 'nothing'}")
+        if answer.get("not_applied"):
+            output.say(f"only at the next start of the daemon: {', '.join(answer['not_applied'])}")
+        rolling = answer["rolling"]
+    if rolling and not no_wait:
+        follow(path)
 
 
-def _upgrade(options: argparse.Namespace) -> int:
-    """Returns when the new version answers."""
-    path = socket_path(options)
+@app.command("upgrade", cls=Command)
+def upgrade(context: typer.Context, socket: options.Socket = None) -> None:
+    """Become the installed version, in place: no worker and no call notices."""
+    path = socket_path(flags_of(context))
     client.ask(path, "POST", "/upgrade", {}, timeout=UPGRADE_TIMEOUT)
     time.sleep(LOOK_EVERY * 2)  # it answers first, and becomes the new one then
     answer = client.ask(path, "GET", "/status")
-    print(f"version {answer['supervisor']['version']}, pid {answer['supervisor']['pid']}")
-    return OK
+    with expected_from(path):
+        output.say(f"version {answer['supervisor']['version']}, pid {answer['supervisor']['pid']}")
 
 
-def _post(name: str) -> Any:
-    def handler(options: argparse.Namespace) -> int:
-        client.ask(socket_path(options), "POST", f"/{name}", {})
-        return OK
-
-    return handler
-
-
-def _follow(path: Path) -> int:
-    """Show the rolling change until it has ended: a bar on a terminal, a line for each step elsewhere."""
-    shown = ""
-    while True:
-        rollout = client.ask(path, "GET", "/status")["supervisor"]["rollout"]
-        if rollout is None:
-            return OK
-        line = _bar(rollout) if sys.stdout.isatty() else f"{rollout['done']} of {rollout['total']} replaced"
-        if line != shown:
-            print(f"\r{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
-            shown = line
-        if not rollout["active"]:
-            break
-        time.sleep(LOOK_EVERY)
-    if sys.stdout.isatty():
-        print()
-    if rollout.get("detail"):
-        error = SupervisorError(f"stopped after {rollout['done']} of {rollout['total']}: {rollout['detail']}")
-        error.code = REFUSED
-        raise error
-    return OK
+@app.command("hold", cls=Command)
+def hold(context: typer.Context, socket: options.Socket = None) -> None:
+    """No automatic restarts until release (hard reasons still act)."""
+    already = "already " if _post(context, "hold").get("before") else ""
+    output.say(f"{already}held: no automatic restarts until `release`, but for workers that crash or hang")
 
 
-def _bar(rollout: dict[str, Any]) -> str:
-    total = max(rollout["total"], 1)
-    filled = BAR * rollout["done"] // total
-    return f"[{'#' * filled}{'.' * (BAR - filled)}] {rollout['done']} of {rollout['total']} replaced"
+@app.command("release", cls=Command)
+def release(context: typer.Context, socket: options.Socket = None) -> None:
+    """Allow automatic restarts again."""
+    held = _post(context, "release").get("before", True)
+    output.say("released: automatic restarts are allowed again" if held else "nothing was held")
+
+
+def _post(context: typer.Context, name: str) -> dict[str, Any]:
+    return client.ask(socket_path(flags_of(context)), "POST", f"/{name}", {})
+
+
+def _slots(indexes: list[int]) -> str:
+    """ "slot 0", "slots 0, 1 and 2", or their number where there are many."""
+    names = [str(int(index)) for index in indexes]
+    if len(names) == 1:
+        return f"slot {names[0]}"
+    return f"slots {', '.join(names[:-1])} and {names[-1]}" if 1 < len(names) <= 8 else f"{len(names)} slots"

@@ -1,53 +1,95 @@
-"""What several commands share: their flags, the settings, and where the daemon is."""
+"""What several commands share: their flags, the settings that these make, and where the daemon is."""
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mindbot_supervisor.errors import USAGE, BadConfig
+import typer
+
+from mindbot_supervisor.errors import USAGE, BadConfig, BadUsage
+
+from .worker_names import workers
 
 if TYPE_CHECKING:
     from mindbot_config.sources import Loaded
 
-Subparsers = Any
-"""argparse keeps the type of `add_subparsers()` private."""
+Flags = Mapping[str, Any]
+"""The values of a command's flags by name, None for those that were not given: `typer.Context.params`."""
+
+Socket = Annotated[str | None, typer.Option(metavar="PATH", help="the control socket (also MINDBOT_SOCKET)")]
+Json = Annotated[bool, typer.Option("--json", help="the whole answer as JSON")]
+Worker = Annotated[
+    str,
+    typer.Argument(
+        metavar="WORKER",
+        help='"slot.generation", such as 0.1, or a slot, such as 0',
+        autocompletion=workers,
+        show_default=False,
+    ),
+]
+WorkerOrAll = Annotated[
+    str,
+    typer.Argument(
+        metavar="WORKER|all",
+        help='"slot.generation", such as 0.1, a slot, such as 0, or all',
+        autocompletion=workers,
+        show_default=False,
+    ),
+]
+
+# The flags that `run` shares with whatever shows or checks its settings.
+Workers = Annotated[str | None, typer.Option(metavar="N", help="how many workers are kept ready (4)")]
+Agent = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:ATTR", help="the livekit.agents.AgentServer that every worker runs (MindBot)"),
+]
+Command = Annotated[
+    str | None, typer.Option(metavar='"CMD ..."', help="run any program in each slot instead of an agent")
+]
+Config = Annotated[
+    str | None, typer.Option(metavar="FILE", help="settings in TOML (./mindbot.toml, then /etc/mindbot/mindbot.toml)")
+]
+EnvFile = Annotated[str | None, typer.Option(metavar="FILE", help="credentials and other variables, NAME=value lines")]
+LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error (info)")]
+LogFormat = Annotated[str | None, typer.Option(metavar="FORMAT", help="json or console (json)")]
+Http = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help='the read-only pages; "off" serves none (127.0.0.1:8090)'),
+]
+
+PLACES = {
+    "socket": ("socket",),
+    "workers": ("pool", "workers"),
+    "agent": ("pool", "agent"),
+    "command": ("pool", "command"),
+    "env_file": ("env", "file"),
+    "log_level": ("log", "level"),
+    "log_format": ("log", "format"),
+    "http": ("http", "listen"),
+}
+"""Which setting each flag is."""
 
 
-def add_command(
-    commands: Subparsers, name: str, help_text: str, handler: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    """A subcommand with the flags that every command has."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
-    parser.set_defaults(handler=handler)
-    parser.add_argument("--socket", metavar="PATH", help="the control socket (also MINDBOT_SOCKET)")
-    return parser
+def flags_of(context: typer.Context) -> dict[str, Any]:
+    """The flags of the command, and `--socket` where it stands before the command."""
+    before = context.find_root().params.get("socket")
+    given = dict(context.params)
+    if given.get("socket") is None:
+        given["socket"] = before
+    return given
 
 
-def add_settings_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that `run` shares with whatever shows or checks its settings."""
-    add = parser.add_argument
-    add("--workers", metavar="N", help="how many workers are kept ready (4)")
-    add("--agent", metavar="MODULE:ATTR", help="the livekit.agents.AgentServer that every worker runs (MindBot)")
-    add("--command", metavar='"CMD …"', help="run any program in each slot instead of an agent")
-    add("--config", metavar="FILE", help="settings in TOML (./mindbot.toml, then /etc/mindbot/mindbot.toml)")
-    add("--env-file", metavar="FILE", help="credentials and other variables, NAME=value lines")
-    add("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
-    add("--log-format", metavar="FORMAT", help="json or console (json)")
-    add("--http", metavar="HOST:PORT", help='the read-only pages; "off" serves none (127.0.0.1:8090)')
-
-
-def load(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Loaded:
+def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Loaded:
     """The settings from flags, environment and files. Raises BadConfig; a bad flag is a usage error."""
     from mindbot_config.errors import ConfigError
     from mindbot_config.sources import load as load_settings
 
-    config = getattr(options, "config", None)
+    config = flags.get("config")
     try:
-        return load_settings(_given(options), Path(config) if config else None, environ)
+        return load_settings(_nested(flags), Path(config) if config else None, environ)
     except ConfigError as exc:
         raise bad_config(exc) from exc
 
@@ -60,21 +102,11 @@ def bad_config(exc: ValueError) -> BadConfig:
     return error
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _nested(flags: Flags) -> dict[str, Any]:
     """The flags that were given, nested as the settings are."""
-    places = {
-        "socket": ("socket",),
-        "workers": ("pool", "workers"),
-        "agent": ("pool", "agent"),
-        "command": ("pool", "command"),
-        "env_file": ("env", "file"),
-        "log_level": ("log", "level"),
-        "log_format": ("log", "format"),
-        "http": ("http", "listen"),
-    }
     nested: dict[str, Any] = {}
-    for name, (*sections, key) in places.items():
-        value = getattr(options, name, None)
+    for name, (*sections, key) in PLACES.items():
+        value = flags.get(name)
         if value is not None:
             place = nested
             for section in sections:
@@ -83,17 +115,20 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return nested
 
 
-def socket_path(options: argparse.Namespace) -> Path:
+def socket_path(flags: Flags) -> Path:
     """Where the daemon's control socket is: the flag, MINDBOT_SOCKET, or what the settings say."""
-    if options.socket or os.environ.get("MINDBOT_SOCKET"):
-        return Path(options.socket or os.environ["MINDBOT_SOCKET"])
+    given = flags.get("socket")
+    if given == "":
+        raise BadUsage("--socket must be the path of a socket, and is empty")
+    if given or os.environ.get("MINDBOT_SOCKET"):
+        return Path(given or os.environ["MINDBOT_SOCKET"])
     from mindbot_config import places
     from mindbot_config.errors import ConfigError
     from mindbot_config.paths import resolve
 
-    config = getattr(options, "config", None)
+    config = flags.get("config")
     try:
         found = places.find(Path(config) if config else None, os.environ)
-        return resolve(found or load(options).settings, os.environ, os.geteuid()).socket
+        return resolve(found or load(flags).settings, os.environ, os.geteuid()).socket
     except ConfigError as exc:
         raise bad_config(exc) from exc

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from typing import Annotated
 
-from .options import Subparsers, add_command, add_settings_flags, bad_config, load
+import typer
+
+from . import options
+from .options import bad_config, flags_of, load
+from .typer_classes import Command, new_app
+
+app = new_app()
 
 
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "run", "Run the daemon (the default command).", run)
-    add_settings_flags(parser)
-    parser.add_argument("--local", action="store_true", help="local stand-ins for LiveKit, OpenAI and Deepgram")
-
-
-def run(options: argparse.Namespace) -> int:
-    environ = dict(os.environ)
-    loaded = load(options, environ)
+@app.command("run", cls=Command)
+def run(
+    context: typer.Context,
+    workers: options.Workers = None,
+    agent: options.Agent = None,
+    command: options.Command = None,
+    config: options.Config = None,
+    env_file: options.EnvFile = None,
+    local: Annotated[bool, typer.Option("--local", help="local stand-ins for LiveKit, OpenAI and Deepgram")] = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    http: options.Http = None,
+    socket: options.Socket = None,
+) -> int:
+    """Run the daemon (the default command)."""
+    flags, environ = flags_of(context), dict(os.environ)
+    loaded = load(flags, environ)
     from mindbot_config.errors import ConfigError
-    from mindbot_supervisor import app
+    from mindbot_supervisor import app as daemon
 
     try:
-        return app.run(loaded, app.Options(local=options.local), lambda: load(options, environ))
+        return daemon.run(loaded, daemon.Options(local=local), lambda: load(flags, environ))
     except ConfigError as exc:
         raise bad_config(exc) from exc

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from typing import Any
+
+import typer
 
 from mindbot_supervisor import client
 
-from .options import Subparsers, add_command, socket_path
+from . import options, output, tables
+from .answers import expected_from
+from .options import flags_of, socket_path
+from .typer_classes import Command, new_app
 
 COLUMNS = (
     ("WORKER", "worker"),
@@ -23,47 +26,78 @@ COLUMNS = (
     ("RESTARTS", "restarts"),
     ("NOTE", "note"),
 )
-
+NUMBERS = frozenset(range(2, 10))
+"""The columns that stand to the right on a terminal."""
+STYLES = {
+    "ready": "green",
+    "starting": "cyan",
+    "draining": "yellow",
+    "backoff": "yellow",
+    "killing": "red",
+    "parked": "bold red",
+    "drained": "dim",
+}
 HELPERS = (("template", "template"), ("job server", "jobserver"))
 """What works for all workers together."""
 
-
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "status", "The pool at a glance.", status)
-    parser.add_argument("--json", action="store_true", help="the whole status as JSON")
+app = new_app()
 
 
-def status(options: argparse.Namespace) -> int:
-    answer = client.ask(socket_path(options), "GET", "/status")
-    print(json.dumps(answer) if options.json else render(answer))
-    return 0
+@app.command("status", cls=Command)
+def status(context: typer.Context, as_json: options.Json = False, socket: options.Socket = None) -> None:
+    """The pool at a glance."""
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "GET", "/status")
+    if as_json:
+        output.say_json(answer)
+        return
+    with expected_from(path):
+        lines, rows = headlines(answer), [cells(row) for row in answer["workers"]]
+    output.say(*lines)
+    tables.show(titles(), rows, numbers=NUMBERS, styles=STYLES)
 
 
 def render(answer: dict[str, Any]) -> str:
-    """The status as a table for people."""
+    """The status as plain text."""
+    rows = [cells(row) for row in answer["workers"]]
+    return "\n".join([*headlines(answer), *tables.plain([titles(), *rows])])
+
+
+def titles() -> list[str]:
+    return [title for title, _ in COLUMNS]
+
+
+def headlines(answer: dict[str, Any]) -> list[str]:
+    """What is said of the pool as a whole."""
     daemon, calls = answer["supervisor"], answer["calls"]
-    ready = sum(row["phase"] == "ready" for row in answer["workers"])
-    held = f", held: {daemon['held']}" if daemon["held"] else ""
+    ready = sum(row.get("phase") == "ready" for row in answer["workers"])
+    held = f", held: {daemon['held']}" if daemon.get("held") else ""
     lines = [
         f"{ready} of {daemon['workers_wanted']} workers ready, up {_time(daemon['uptime'])}, {daemon['mode']}{held}",
         f"calls: {calls['active']} active, {calls['ended']} ended, {calls['recovered']} recovered, "
         f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
-    lines += [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if key in daemon]
-    rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+    return lines + [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if daemon.get(key)]
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One row of the table; what a slot without a worker does not have is a dash."""
+    return [_cell(row, key) for _, key in COLUMNS]
 
 
 def _cell(row: dict[str, Any], key: str) -> str:
-    if key == "note":
-        return _note(row)
-    value = row[key]
-    if value is not None and key == "calls":
-        return str(len(value))
-    if value is not None and key == "uptime":
-        return _time(value)
+    value = row.get(key)
+    match key:
+        case "note":
+            return _note(row)
+        case "worker":
+            return str(value if value is not None else row["slot"])
+        case "calls" if isinstance(value, list):
+            return str(len(value))
+        case "uptime" if value is not None and row.get("pid") is not None:
+            return _time(value)
+        case "uptime":
+            return "-"
     return _or_dash(value)
 
 
@@ -72,18 +106,22 @@ def _helper(each: dict[str, Any]) -> str:
 
 
 def _or_dash(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
     return "-" if value is None else str(value)
 
 
 def _note(row: dict[str, Any]) -> str:
     """What an operator would ask about this row first."""
-    if row["phase"] in ("parked", "backoff"):
+    if row["phase"] in ("parked", "backoff") and row.get("retry_in") is not None:
         return f"next try in {row['retry_in']:.0f} s"
-    if row["leaving"]:
+    if row["phase"] == "drained":
+        return f"empty until `restart {row['slot']}`"
+    if row.get("leaving"):
         return f"leaving: {row['leaving']}"
-    if row["suspect"]:
+    if row.get("suspect"):
         return "suspect: no heartbeat"
-    return row["problem"] or ("not registered" if row["registered"] is False else "")
+    return str(row.get("problem") or ("not registered" if row.get("registered") is False else ""))
 
 
 def _time(seconds: float) -> str:

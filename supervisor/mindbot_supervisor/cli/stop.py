@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import select
-import sys
+from typing import Annotated
+
+import typer
 
 from mindbot_supervisor import client
+from mindbot_supervisor.errors import SupervisorError
 
-from .options import Subparsers, add_command, socket_path
+from . import options, output
+from .answers import expected_from
+from .options import flags_of, socket_path
+from .typer_classes import Command, new_app
+
+app = new_app()
 
 
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "stop", "End the daemon: calls are finished first. Waits until it is gone.", stop)
-    parser.add_argument("--now", action="store_true", help="do not wait for calls: cut them")
-
-
-def stop(options: argparse.Namespace) -> int:
-    answer = client.ask(socket_path(options), "POST", "/stop", {"now": options.now})
-    if answer["calls"] and not options.now:
-        sys.stderr.write(f"waiting for {answer['calls']} calls to end; `stop --now` cuts them\n")
-    _wait(int(answer["pid"]))
-    return 0
+@app.command("stop", cls=Command)
+def stop(
+    context: typer.Context,
+    now: Annotated[bool, typer.Option("--now", help="do not wait for calls: cut them")] = False,
+    socket: options.Socket = None,
+) -> None:
+    """End the daemon: calls are finished first. Waits until it is gone."""
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "POST", "/stop", {"now": now})
+    with expected_from(path):
+        pid, calls = int(answer["pid"]), int(answer["calls"])
+    if calls and not now:
+        output.note(f"waiting for {calls} calls to end; `stop --now` cuts them")
+    _wait(pid)
+    output.say(f"stopped (pid {pid}){f'; {calls} live calls were cut' if calls and now else ''}")
 
 
 def _wait(pid: int) -> None:
+    """Until the process has ended."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
+    except (OSError, OverflowError) as exc:
+        raise SupervisorError(f"the daemon was told to stop, but cannot be watched as pid {pid}: {exc}") from exc
     try:
         select.select([pidfd], [], [])
     finally:
