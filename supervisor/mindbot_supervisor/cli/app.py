@@ -53,6 +53,16 @@ class Commands(Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if ctx.resilient_parsing and not args else with_command(args))
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The flags of `run` too: they may stand without it."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return found
+        run = find(DEFAULT)
+        theirs = run.shell_complete(run.make_context(DEFAULT, [], parent=ctx, resilient_parsing=True), incomplete)
+        known = {each.value for each in found}
+        return [*found, *(each for each in theirs if each.value not in known)]
+
 
 def find(name: str) -> Any:
     """The command of this name, its module imported."""

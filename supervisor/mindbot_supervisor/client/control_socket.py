@@ -26,7 +26,7 @@ ANSWER_MAX = 64 * 2**20
 HEAD_MAX = 64 * 1024
 BACKLOG_PAUSE = 0.05
 """Seconds between two attempts to connect while the daemon's queue of connections is full."""
-SERVER_ERROR = 500
+SERVER_ERROR, BUSY = 500, 503
 
 
 def ask(
@@ -39,6 +39,8 @@ def ask(
     with _told_plainly(path, timeout):
         status, reason, body = _exchange(path, _request(method, page, fields), time.monotonic() + timeout)
     data = _json(body)
+    if status == BUSY:
+        raise Unavailable(f"the daemon at {path} is busy: {_words(data, reason)}; try again")
     if status >= SERVER_ERROR:
         raise SupervisorError(f"the daemon at {path} failed: {_words(data, reason)}; its log has more")
     if status >= 400:
