@@ -56,7 +56,8 @@ def drain(context: typer.Context, worker: options.WorkerOrAll, socket: options.S
         slots, calls = answer["draining"], int(answer.get("calls", 0))
         first = f"; {calls} live calls end first" if calls else ""
         fill = f"restart {slots[0]}" if len(slots) == 1 else "restart all"
-        output.say(f"draining {_slots(slots)}{first}; `{fill}` fills {'it' if len(slots) == 1 else 'them'} again")
+        what = f"draining {_slots(slots)}" if answer.get("workers", True) else f"{_slots(slots)} is empty already"
+        output.say(f"{what}{first}; `{fill}` fills {'it' if len(slots) == 1 else 'them'} again")
 
 
 @app.command("scale", cls=CommandWithNumbers)

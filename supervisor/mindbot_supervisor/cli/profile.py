@@ -80,7 +80,8 @@ def _cpu(tool: str, pid: int, seconds: int, file: Path) -> list[str]:
     record = [tool, "record", "--pid", str(pid), "--subprocesses", "--duration", str(seconds), "--format", "raw"]
     _run([*record, "--output", str(file)], seconds)
     counts: dict[str, int] = {}
-    for line in file.read_text(errors="backslashreplace").splitlines() if file.exists() else ():
+    text = file.read_bytes().decode(errors="backslashreplace") if file.exists() else ""
+    for line in text.split("\n"):
         stack, _, samples = line.rpartition(" ")
         where = stack.rpartition(";")[2]
         if samples.isdecimal():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Row = Sequence[str]
 GAP = 2
 """Blanks between two columns of plain text."""
+NOTE_MIN = 16
+"""Columns of a terminal that the last column needs; where there are fewer, its texts stand below the table."""
 
 
 def show(
@@ -26,17 +28,26 @@ def show(
         return
     from rich.console import Console
 
-    Console().print(_rich(titles, rows, numbers, styles or {}))
+    console = Console()
+    left = console.width - sum(width + 1 for width in _widths([titles, *rows])[:-1])
+    if left < 0:
+        output.say(*plain([titles, *rows]))
+    elif left < NOTE_MIN:
+        console.print(_rich(titles[:-1], [row[:-1] for row in rows], numbers, styles or {}))
+        output.say(*(f"{row[0]}: {row[-1]}" for row in rows if row[-1]))
+    else:
+        console.print(_rich(titles, rows, numbers, styles or {}))
 
 
 def plain(rows: Sequence[Row], widest: int | None = None) -> list[str]:
     """The rows with aligned columns; a cell longer than `widest` pushes only its own row."""
-    safe = [[shown(cell) for cell in row] for row in rows]
-    count = len(safe[0]) if safe else 0
-    widths = [max(min(len(row[at]), widest or len(row[at])) for row in safe) for at in range(count)]
-    return [
-        (" " * GAP).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe
-    ]
+    widths = [min(width, widest or width) for width in _widths(rows)]
+    padded = ([shown(cell).ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return [(" " * GAP).join(row).rstrip() for row in padded]
+
+
+def _widths(rows: Sequence[Row]) -> list[int]:
+    return [max(len(shown(cell)) for cell in column) for column in zip(*rows, strict=True)]
 
 
 def _rich(titles: Row, rows: Sequence[Row], numbers: Collection[int], styles: Mapping[str, str]) -> Table:
@@ -44,11 +55,9 @@ def _rich(titles: Row, rows: Sequence[Row], numbers: Collection[int], styles: Ma
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    last = len(titles) - 1
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for at, title in enumerate(titles):
-        table.add_column(title, justify="right" if at in numbers else "left", no_wrap=at != last, overflow="fold")
+        table.add_column(title, justify="right" if at in numbers else "left", overflow="fold")
     for row in rows:
-        safe = [shown(cell) for cell in row]
-        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in safe))
+        table.add_row(*(Text(shown(cell), style=styles.get(cell, "")) for cell in row))
     return table
