@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mindbot_config.credentials import WEBHOOK_SECRET, Credentials, secret_values
 from mindbot_config.paths import Paths, resolve
+from mindbot_config.shown_text import shown
 from mindbot_config.sources import Loaded
 from mindbot_worker.wire import Beat
 
@@ -141,7 +142,7 @@ class Daemon:
         if gave_up is None:
             return OK
         self._logs.note(events.SUPERVISOR_FAILED, "critical", detail=gave_up.message, code=gave_up.code)
-        sys.stderr.write(f"mindbot-supervisor: error: {gave_up.message}\n")
+        sys.stderr.write(f"mindbot-supervisor: error: {shown(gave_up.message)}\n")
         return gave_up.code
 
     async def _serve_signals(self) -> None:

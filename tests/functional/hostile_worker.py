@@ -1,6 +1,7 @@
 """A worker that sends what a hostile caller or agent could: escape codes, text turned round, halves of characters.
 
-The first one of its slot dies after two seconds; its flight record holds the same words.
+The first one of its slot dies after two seconds; its flight record holds the same words. With the argument "never" it
+says that it can never work, in the same words.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -25,6 +27,10 @@ def main() -> None:
     call = {"room": f"room {BAD}", "job": f"AJ {BAD}", "identity": f"caller {BAD}", "state": BAD, "idle": 0.0}
     beat = {"v": 1, "state": "ready", "registered": True, "worker_id": BAD, "calls": [call]}
     beat["problem"] = f"problem {BAD}"
+    if "never" in sys.argv:
+        failed = {"v": 1, "seq": 1, "state": "starting", "failure": {"code": 78, "message": f"never {BAD}"}}
+        os.write(out, json.dumps(failed).encode() + b"\n")
+        sys.exit(78)
     began, seq = time.monotonic(), 0
     while not ended.wait(0.2):
         seq += 1

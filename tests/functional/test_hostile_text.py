@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.command_line import controls, run
+from functional.command_line import assert_one_line, controls, run
 from functional.daemon import Daemon
 from functional.test_habits import FAST
 
@@ -60,6 +60,13 @@ def test_json_is_one_line_that_can_be_read_and_does_nothing_to_a_terminal(ask, c
     assert not controls(done.stdout)
     assert "\\u001b[2J" in done.stdout
     assert isinstance(json.loads(done.stdout), dict)
+
+
+def test_a_daemon_that_ends_with_a_workers_words_shows_them_harmless(tmp_path):
+    command = f"{sys.executable} {WORKER} never"
+    done = run(tmp_path, "run", "--workers", "1", "--http", "off", "--command", command, environ=BEATS)
+    assert_one_line(done, 78, "never \\x1b[2J")
+    assert not controls(done.stderr)
 
 
 def test_a_hostile_name_in_a_question_comes_back_harmless(ask):
