@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from mindbot_config.credentials import Credentials
     from mindbot_config.sources import Loaded
 
-WIDTH_MAX = 32
-"""Columns that a long value may push the ones after it."""
-
 app = new_app()
 parts = new_app()
 app.add_typer(parts, name="config", help="Check the settings, or show each with its source.")
@@ -61,7 +58,7 @@ def show(
     if output.on_terminal():
         tables.show(("KEY", "VALUE", "SOURCE"), rows)
     else:
-        output.say(*tables.plain(rows, WIDTH_MAX))
+        output.say(*tables.plain(rows))
 
 
 def _checked(context: typer.Context) -> tuple[Loaded, Credentials]:

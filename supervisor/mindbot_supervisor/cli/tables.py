@@ -17,6 +17,8 @@ GAP = 2
 """Blanks between two columns of plain text."""
 NOTE_MIN = 16
 """Columns of a terminal that the last column needs; where there are fewer, its texts stand below the table."""
+WIDEST = 32
+"""Columns from which on a cell is folded on a terminal, and pushes only its own row in plain text."""
 
 
 def show(
@@ -29,7 +31,7 @@ def show(
     from rich.console import Console
 
     console = Console()
-    left = console.width - sum(width + 1 for width in _widths([titles, *rows])[:-1])
+    left = console.width - sum(min(width, WIDEST) + 1 for width in _widths([titles, *rows])[:-1])
     if left < 0:
         output.say(*plain([titles, *rows]))
     elif left < NOTE_MIN:
@@ -39,9 +41,9 @@ def show(
         console.print(_rich(titles, rows, numbers, styles or {}))
 
 
-def plain(rows: Sequence[Row], widest: int | None = None) -> list[str]:
-    """The rows with aligned columns; a cell longer than `widest` pushes only its own row."""
-    widths = [min(width, widest or width) for width in _widths(rows)]
+def plain(rows: Sequence[Row]) -> list[str]:
+    """The rows with aligned columns."""
+    widths = [min(width, WIDEST) for width in _widths(rows)]
     padded = ([shown(cell).ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
     return [(" " * GAP).join(row).rstrip() for row in padded]
 
@@ -56,8 +58,9 @@ def _rich(titles: Row, rows: Sequence[Row], numbers: Collection[int], styles: Ma
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for at, title in enumerate(titles):
-        table.add_column(title, justify="right" if at in numbers else "left", overflow="fold")
+    for at, (title, width) in enumerate(zip(titles, _widths([titles, *rows]), strict=True)):
+        justify, fits = "right" if at in numbers else "left", width <= WIDEST
+        table.add_column(title, justify=justify, no_wrap=fits, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(shown(cell), style=styles.get(cell, "")) for cell in row))
     return table

@@ -78,8 +78,8 @@ def usage_error(exc: typer.TyperException) -> BadUsage:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(given, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def see(ctx: Any) -> str:
@@ -114,4 +114,13 @@ def _as_it_is(param: Any) -> Any:
         return param.callback(ctx, param, value) if param.callback is not None else value
 
     param.process_value = process
+    _without_its_type(param)
     return param
+
+
+def _without_its_type(param: Any) -> None:
+    """In the help: that a name is a <str> and a flag a <bool> says nothing."""
+    if getattr(param, "is_flag", False):
+        param.metavar = ""
+    elif param.param_type_name == "argument":
+        param.display_type_rich = lambda ctx: None
