@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mindbot_config.credentials import WEBHOOK_SECRET, Credentials, secret_values
 from mindbot_config.load import Loaded
 from mindbot_config.paths import Paths, resolve
+from mindbot_config.shown_text import shown
 from mindbot_worker.wire import Beat
 
 from . import bugs, from_settings, handover, mode, sockets, upgrade
@@ -144,7 +145,7 @@ class Daemon:
         if gave_up is None:
             return OK
         self._logs.note(events.SUPERVISOR_FAILED, "critical", detail=gave_up.message, code=gave_up.code)
-        sys.stderr.write(f"mindbot-supervisor: error: {gave_up.message}\n")
+        sys.stderr.write(f"mindbot-supervisor: error: {shown(gave_up.message)}\n")
         return gave_up.code
 
     async def _serve_signals(self) -> None:

@@ -18,6 +18,12 @@ class Refused(SupervisorError):
     code = REFUSED
 
 
+class BadUsage(SupervisorError):
+    """The command line itself is wrong: a flag, a missing argument, a value that no command takes."""
+
+    code = USAGE
+
+
 class Unavailable(SupervisorError):
     """There is no daemon to talk to."""
 

@@ -45,35 +45,48 @@ class Operations:
     async def restart(self, fields: Mapping[str, object]) -> Json:
         slots = self._slots(fields)
         self.check_code()
+        answer = {"restarting": slots, **self._concerned(slots)}
         self.do(self.pool.restart(slots, time.monotonic(), hurry=bool(fields.get("now"))))
-        return {"restarting": slots}
+        return answer
 
     async def drain(self, fields: Mapping[str, object]) -> Json:
         slots = self._slots(fields)
+        answer = {"draining": slots, **self._concerned(slots)}
         self.do(self.pool.drain(slots, time.monotonic()))
-        return {"draining": slots}
+        return answer
 
     async def scale(self, fields: Mapping[str, object]) -> Json:
+        """To `workers`, or by `change`, which two operators may ask for at the same time."""
         self._refuse_while_stopping()
-        workers = fields.get("workers")
-        if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= WORKERS_MAX:
+        before = self._wanted()
+        asked = fields.get("change") if "change" in fields else fields.get("workers")
+        if type(asked) is not int:
             raise Refused(f"workers must be a whole number from 1 to {WORKERS_MAX}")
+        workers = before + asked if "change" in fields else asked
+        if not 1 <= workers <= WORKERS_MAX:
+            raise Refused(f"there cannot be {workers} workers: must be from 1 to {WORKERS_MAX}; there are {before}")
         self.do(self.pool.scale(workers, time.monotonic()))
-        return {"workers": workers}
+        return {"workers": workers, "before": before}
 
     def scale_by(self, change: int) -> None:
         """One worker more or fewer (TTIN, TTOU); never fewer than one."""
-        wanted = sum(not slot.surplus for slot in self.pool.slots.values()) + change
+        wanted = self._wanted() + change
         if 1 <= wanted <= WORKERS_MAX and not self.pool.stopping:
             self.do(self.pool.scale(wanted, time.monotonic()))
 
+    def _wanted(self) -> int:
+        """How many workers there are to be."""
+        return sum(not slot.surplus for slot in self.pool.slots.values())
+
     async def hold(self, _: Mapping[str, object]) -> Json:
+        before = self.pool.brake.by_operator
         self.do(self.pool.hold(True, time.monotonic()))
-        return {"held": True}
+        return {"held": True, "before": before}
 
     async def release(self, _: Mapping[str, object]) -> Json:
+        before = self.pool.brake.by_operator
         self.do(self.pool.hold(False, time.monotonic()))
-        return {"held": False}
+        return {"held": False, "before": before}
 
     async def reload(self, _: Mapping[str, object]) -> Json:
         self._refuse_while_stopping()
@@ -97,6 +110,11 @@ class Operations:
                 f"there is no worker {name or '(none named)'}; there are {', '.join(sorted(present))} and all"
             )
         return [known[slot]]
+
+    def _concerned(self, slots: list[int]) -> Json:
+        """The workers in these slots, and their live calls."""
+        refs = [ref for ref in sorted(self.pool.workers) if ref.slot in slots]
+        return {"workers": [str(ref) for ref in refs], "calls": sum(self.pool.calls_of(ref) for ref in refs)}
 
     def _refuse_while_stopping(self) -> None:
         if self.pool.stopping:

@@ -15,11 +15,12 @@ def main() -> int:
     try:
         import uvloop  # noqa: F401
 
-        from . import app, cli, handover  # noqa: F401
-        from .commands.common import load
+        from . import app, handover  # noqa: F401
+        from .cli.entry_point import parse_run
+        from .cli.options import load
 
         handover.read(fd)
-        load(cli.parse(arguments))
+        load(parse_run(arguments))
     except SystemExit as exc:
         return int(exc.code or 0)
     except BaseException as exc:

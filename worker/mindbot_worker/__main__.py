@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from mindbot_worker import arguments
 from mindbot_worker.program import Program
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="mindbot_worker", description=__doc__)
-    parser.add_argument("--agent", metavar="MODULE:ATTR", help="the livekit.agents.AgentServer to run")
-    arguments = parser.parse_args()
-    sys.exit(Program(arguments.agent).run())
+    given = arguments.read("mindbot_worker", {"agent": ""}, sys.argv[1:])
+    sys.exit(Program(given["agent"] or None).run())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""`python -m mindbot_worker.local`: the stand-ins as one process, which says on stdout where they are."""
+"""`python -m mindbot_worker.local`: the stand-ins as one process, which says on stdout where they are.
+
+--host HOST            where to listen (127.0.0.1)
+--port PORT            the stand-ins' port; 0 is any free one (0)
+--phrases FILE         JSON phrase book of what speech recognition knows
+--livekit-server PATH  the livekit-server program to run
+--livekit-port PORT    its port, if free; 0 is any (7880)
+"""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -10,58 +16,55 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # The matrices here are small: more threads would only take the cores from the agents under test.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from aiohttp import web
 
+from mindbot_worker import arguments
 from mindbot_worker.local import app, livekit_server
 from mindbot_worker.local.livekit_server import CannotStart, LiveKitServer
 from mindbot_worker.local.recogniser import BadPhraseBook, PhraseBook
 
+FLAGS: Mapping[str, str | int] = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "phrases": "",
+    "livekit-server": "",
+    "livekit-port": 7880,
+}
 _UNAVAILABLE, _CONFIG = 69, 78
 _SHUTDOWN_SECONDS = 0.5
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    given = arguments.read("mindbot_worker.local", FLAGS, sys.argv[1:])
     try:
-        book = PhraseBook.load(arguments.phrases)
-        asyncio.run(_serve(arguments, book))
+        book = PhraseBook.load(Path(given["phrases"]) if given["phrases"] else None)
+        asyncio.run(_serve(given, book))
     except BadPhraseBook as exc:
         return _fail(_CONFIG, str(exc))
     except CannotStart as exc:
         return _fail(_UNAVAILABLE, str(exc))
     except OSError as exc:
-        return _fail(_UNAVAILABLE, f"cannot listen on {arguments.host}:{arguments.port}: {exc.strerror}")
+        return _fail(_UNAVAILABLE, f"cannot listen on {given['host']}:{given['port']}: {exc.strerror}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mindbot_worker.local",
-        description="Local stand-ins for OpenAI and Deepgram, and a local livekit-server. Ends when stdin is closed.",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="the stand-ins' port; 0 is any free one (%(default)s)")
-    parser.add_argument("--phrases", type=Path, help="JSON phrase book of what speech recognition knows")
-    parser.add_argument("--livekit-server", type=Path, metavar="PATH", help="the livekit-server program to run")
-    parser.add_argument("--livekit-port", type=int, default=7880, help="its port, if free; 0 is any (%(default)s)")
-    return parser
-
-
-async def _serve(arguments: argparse.Namespace, book: PhraseBook) -> None:
+async def _serve(given: Mapping[str, Any], book: PhraseBook) -> None:
     end = _end_of_service()
+    host, server_path = given["host"], given["livekit-server"]
     async with contextlib.AsyncExitStack() as stack:
-        port = await stack.enter_async_context(_listening(app.build(book), arguments.host, arguments.port))
+        port = await stack.enter_async_context(_listening(app.build(book), host, given["port"]))
         server: LiveKitServer | None = None
-        if arguments.livekit_server is not None:
-            running = livekit_server.running(arguments.livekit_server, arguments.livekit_port)
+        if server_path:
+            running = livekit_server.running(Path(server_path), given["livekit-port"])
             server = await stack.enter_async_context(running)
-        _announce(f"http://{arguments.host}:{port}", server)
+        _announce(f"http://{host}:{port}", server)
         await end.wait()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from mindbot_worker import environment, stacks, wire_template
+from mindbot_worker import arguments, environment, stacks, wire_template
 from mindbot_worker.failures import WorkerFailure
 from mindbot_worker.output.redaction import redactor
 from mindbot_worker.output.stdio import guard
@@ -20,20 +19,19 @@ NAME = "mindbot-image"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="mindbot_worker.template", description=__doc__)
-    parser.add_argument("--agent", metavar="MODULE:ATTR", help="the livekit.agents.AgentServer to run")
-    arguments = parser.parse_args()
+    given = arguments.read("mindbot_worker.template", {"agent": ""}, sys.argv[1:])
     fd = environment.take_fd(os.environ, wire_template.SOCKET_FD)
     folder = environment.runtime_dir(os.environ)
     if fd is None or folder is None:
-        parser.error("it is started by mindbot-supervisor, which passes a socket and a runtime directory")
+        sys.stderr.write("mindbot_worker.template is started by mindbot-supervisor, with a socket and a directory\n")
+        return arguments.USAGE
     Path("/proc/self/comm").write_text(NAME)
     guard(redactor(os.environ))
     stacks.arm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     os.set_inheritable(fd, False)
-    return _live(sock, arguments.agent, folder)
+    return _live(sock, given["agent"] or None, folder)
 
 
 def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 HEAVY = ("pydantic", "pydantic_settings", "structlog", "psutil", "aiohttp", "uvloop", "asyncio", "http.client", "ssl")
-HEAVY += ("email", "dataclasses", "subprocess", "tempfile", "mindbot_worker", "mindbot_supervisor.core")
+HEAVY += ("email", "tempfile", "rich", "mindbot_worker", "mindbot_supervisor.core")
 
 
 def loaded_by(tmp_path, *arguments: str) -> list[str]:
@@ -39,6 +39,9 @@ sys.stderr.write("loaded " + " ".join(name for name in {HEAVY!r} if name in sys.
         ["scale", "3"],
         ["reload"],
         ["hold"],
+        ["help"],
+        ["completion", "bash"],
+        ["scale", "-1"],
         ["explain", "--help"],
         ["profile", "0", "--cpu"],
     ],

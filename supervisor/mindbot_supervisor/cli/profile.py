@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mindbot_supervisor import client
 from mindbot_supervisor.child_environment import for_children
-from mindbot_supervisor.errors import OK, Refused
+from mindbot_supervisor.errors import BadUsage, Refused
 
-from .common import Subparsers, add_command, socket_path
+from . import options, output
+from .answers import expected_from
+from .options import flags_of, socket_path
+from .typer_classes import Command, new_app
 
-SECONDS = 10
+SECONDS, SECONDS_MAX = 10, 3600
 PATIENCE = 30.0
 """Seconds a tool may take beyond the time that it measures."""
 ROWS, COLUMNS = 20, 160
 NOT_THERE = "No module named 'memray'"
-TOOLS = {"cpu": "py-spy", "memory": "memray"}
 
 
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "profile", "Where a worker's CPU time or memory goes.", profile)
-    parser.add_argument("worker", metavar="WORKER", help='"slot.generation", such as 0.1, or a slot, such as 0')
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--cpu", dest="what", action="store_const", const="cpu", help="by py-spy, its jobs included")
-    what.add_argument("--memory", dest="what", action="store_const", const="memory", help="allocations, by memray")
-    parser.add_argument("--seconds", metavar="N", type=int, default=SECONDS, help=f"for how long ({SECONDS})")
+app = new_app()
 
 
-def profile(options: argparse.Namespace) -> int:
-    if options.seconds < 1:
-        raise Refused("--seconds must be at least 1")
-    row = _row(client.ask(socket_path(options), "GET", "/status"), options.worker)
+@app.command("profile", cls=Command)
+def profile(
+    context: typer.Context,
+    worker: options.Worker,
+    cpu: Annotated[bool, typer.Option("--cpu", help="CPU time, its jobs included: by py-spy")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="allocations: by memray")] = False,
+    seconds: Annotated[int, typer.Option(metavar="N", min=1, max=SECONDS_MAX, help="for how long")] = SECONDS,
+    socket: options.Socket = None,
+) -> None:
+    """Where a worker's CPU time or memory goes."""
+    if cpu == memory:
+        raise BadUsage("one of --cpu and --memory must be given; see mindbot-supervisor profile --help")
+    path = socket_path(flags_of(context))
+    status = client.ask(path, "GET", "/status")
+    with expected_from(path):
+        row = _row(status, worker)
+        name, pid = row["worker"], int(row["pid"])
     import tempfile  # here and below: other commands start sooner without
 
-    tool = find(TOOLS[options.what])
-    sys.stderr.write(f"looking at worker {row['worker']} (pid {row['pid']}) for {options.seconds} s\n")
+    tool = find("py-spy" if cpu else "memray")
+    output.note(f"looking at worker {name} (pid {pid}) for {seconds} s")
     with tempfile.TemporaryDirectory(prefix="mindbot-profile-") as folder:
-        measure = _cpu if options.what == "cpu" else _memory
-        for line in measure(tool, int(row["pid"]), options.seconds, Path(folder) / "profile"):
-            print(line)
-    return OK
+        measure = _cpu if cpu else _memory
+        output.say(*measure(tool, pid, seconds, Path(folder) / "profile"))
 
 
 def _row(status: dict[str, Any], name: str) -> dict[str, Any]:
     """The running worker of that name, or of that slot."""
-    running = [row for row in status["workers"] if row["pid"]]
+    running = [row for row in status["workers"] if row.get("pid")]
     for row in reversed(running):
         if name in (row["worker"], str(row["slot"])):
             return dict(row)
@@ -74,10 +81,12 @@ def _cpu(tool: str, pid: int, seconds: int, file: Path) -> list[str]:
     record = [tool, "record", "--pid", str(pid), "--subprocesses", "--duration", str(seconds), "--format", "raw"]
     _run([*record, "--output", str(file)], seconds)
     counts: dict[str, int] = {}
-    for line in file.read_text().splitlines() if file.exists() else ():
+    text = file.read_bytes().decode(errors="backslashreplace") if file.exists() else ""
+    for line in text.split("\n"):
         stack, _, samples = line.rpartition(" ")
         where = stack.rpartition(";")[2]
-        counts[where] = counts.get(where, 0) + int(samples)
+        if samples.isdecimal():
+            counts[where] = counts.get(where, 0) + int(samples)
     total = sum(counts.values())
     if not total:
         return ["it did nothing: no thread was on a CPU"]
@@ -106,8 +115,17 @@ def _run(command: list[str], seconds: int) -> str:
     import subprocess
 
     try:
-        limit, wide = seconds + PATIENCE, {**for_children(os.environ), "COLUMNS": str(COLUMNS)}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=wide, check=False)
+        limit, wide = seconds + PATIENCE, {**for_children(os.environ), "COLUMNS": str(COLUMNS), "NO_COLOR": "1"}
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=limit,
+            env=wide,
+            check=False,
+        )
     except subprocess.TimeoutExpired as exc:
         raise Refused(f"{Path(command[0]).name} did not end within {exc.timeout:.0f} s") from exc
     if done.returncode != 0:

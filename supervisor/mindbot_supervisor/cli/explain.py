@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from mindbot_supervisor import client
-from mindbot_supervisor.errors import OK, Unavailable
+import typer
 
-from .common import Subparsers, add_command, load, socket_path
+from mindbot_config.shown_text import shown_lines
+from mindbot_supervisor import client
+from mindbot_supervisor.errors import Unavailable
+
+from . import options, output
+from .answers import expected_from
+from .options import Flags, flags_of, load, socket_path
+from .typer_classes import Command, new_app
 
 NEAR = 0.01
 """Share of its limit above which a rule is shown by itself; the others are summed up."""
 SHOWN = 12
 """Lines of each part of a flight record that are shown; --json has them all."""
 
-
-def add(commands: Subparsers) -> None:
-    parser = add_command(commands, "explain", "Why a worker is as it is, and what happens next.", explain)
-    parser.add_argument("worker", metavar="WORKER", help='"slot.generation", such as 0.1, or a slot, such as 0')
-    parser.add_argument("--json", action="store_true", help="everything, as JSON")
-    parser.add_argument("--config", metavar="FILE", help="where no daemon runs: settings that name its state_dir")
+app = new_app()
 
 
-def explain(options: argparse.Namespace) -> int:
+@app.command("explain", cls=Command)
+def explain(
+    context: typer.Context,
+    worker: options.Worker,
+    as_json: options.Json = False,
+    config: options.Config = None,
+    socket: options.Socket = None,
+) -> None:
+    """Why a worker is as it is, and what happens next."""
+    flags = flags_of(context)
+    path = socket_path(flags)
     try:
-        answer = client.ask(socket_path(options), "GET", f"/explain?worker={quote(options.worker, safe='')}")
+        answer = client.ask(path, "GET", f"/explain?worker={quote(worker, safe='', errors='replace')}")
     except Unavailable as exc:
-        answer = _from_disk(options, exc)
-        sys.stderr.write(f"mindbot-supervisor: note: {exc}; this is from its journal\n")
-    print(json.dumps(answer) if options.json else "\n".join(render(answer)))
-    return OK
+        answer = _from_disk(flags, worker, exc)
+        output.note(f"mindbot-supervisor: note: {exc}; this is from its journal")
+    if as_json:
+        output.say_json(answer)
+        return
+    with expected_from(path):
+        lines = list(render(answer))
+    output.say(*lines)
 
 
-def _from_disk(options: argparse.Namespace, without: Unavailable) -> dict[str, Any]:
+def _from_disk(flags: Flags, worker: str, without: Unavailable) -> dict[str, Any]:
     """The newest journal entry of the worker, or of the slot. Raises Unavailable where there is none."""
-    import os
-
     from mindbot_config.paths import resolve
     from mindbot_supervisor.ops.journal import newest_first
 
-    folder = resolve(load(options).settings, os.environ, os.geteuid()).state_dir / "flight"
+    folder = resolve(load(flags).settings, os.environ, os.geteuid()).state_dir / "flight"
     try:
         for entry in newest_first(folder):
-            if options.worker in (entry["worker"], str(entry.get("slot"))):
+            if worker in (entry["worker"], str(entry.get("slot"))):
                 return {**entry, "alive": False, "source": "journal"}
     except OSError as exc:
         raise Unavailable(f"{without}, and its journal in {folder} cannot be read: {exc.strerror}") from exc
-    raise Unavailable(f"{without}, and its journal in {folder} does not tell of a worker {options.worker}") from without
+    raise Unavailable(f"{without}, and its journal in {folder} does not tell of a worker {worker}") from without
 
 
 # -- for people --------------------------------------------------------------------------------------------------------
@@ -129,7 +141,7 @@ def _record(answer: dict[str, Any]) -> Iterator[str]:
         yield f"log {line}"
     if answer.get("stack"):
         yield "stack:"
-        yield from (f"  {line}" for line in answer["stack"].splitlines())
+        yield from (f"  {line}" for line in shown_lines(answer["stack"].rstrip("\n")))
 
 
 def _verdict(verdict: dict[str, Any]) -> str:

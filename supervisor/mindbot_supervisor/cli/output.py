@@ -1,0 +1,39 @@
+"""What commands print: each line goes through `shown`, so that no text of others acts on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from mindbot_config.shown_text import shown
+
+DUMB = ("dumb", "unknown")
+"""Terminals (TERM) that can do nothing but print."""
+
+
+def say(*lines: str) -> None:
+    """Lines on standard output."""
+    for line in lines:
+        sys.stdout.write(f"{shown(line)}\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """One line of strict JSON in ASCII, in which no character acts on a terminal."""
+    sys.stdout.write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """A line for people beside the output, on standard error."""
+    sys.stderr.write(f"{shown(line)}\n")
+    sys.stderr.flush()
+
+
+def on_terminal() -> bool:
+    """Whether tables and help may have lines and colours: on a terminal, or where FORCE_COLOR asks for them."""
+    if os.environ.get("TERM", "").lower() in DUMB:
+        return False
+    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
