@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 def split_url(text: str, schemes: frozenset[str]) -> SplitResult | None:
@@ -53,6 +56,14 @@ def _address(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    name = text.lower().rstrip(".")
+    if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+        raise ValueError('must be a host name without a port, such as "pool.example.org"')
+    return name
+
+
 OptionalUrl = Annotated[str, AfterValidator(_url)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
 ListenAddress = Annotated[str, AfterValidator(_address)]
+HostName = Annotated[str, AfterValidator(_host_name)]

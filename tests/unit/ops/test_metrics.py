@@ -54,7 +54,7 @@ def pool_page(metrics: Metrics, usage: dict[str, Any] | None = None) -> Values:
         driver.pool.sample(Ref(0, 1), Sample(pss_mb=100.0, rss_mb=200.0, uss_mb=90.0, cpu_percent=25.0), driver.now)
     )
     status = View("1.2", 1, "local", 0.0).status(driver.pool, driver.now, 0.0)
-    return read(render({**status, "usage": usage or {}}, metrics, 'a "host"'))
+    return read(render({**status, "usage": usage or {}}, metrics, 'a "host"')[0].decode())
 
 
 def happened() -> Metrics:
