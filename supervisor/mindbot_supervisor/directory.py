@@ -24,7 +24,7 @@ class RuntimeDirectory:
     def __init__(self, path: Path, instance: SingleInstance, lock: int) -> None:
         self.path, self.instance, self.lock = path, instance, lock
         self._folder: int | None = None
-        self._touched = 0.0
+        self._touched = -FRESH
 
     @classmethod
     def claim(cls, path: Path) -> RuntimeDirectory:
@@ -125,7 +125,7 @@ def _lock(path: Path) -> int:
     try:
         fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as exc:
-        raise Refused(f"cannot use the runtime directory {path}: {exc.strerror}") from exc
+        raise Refused(f"cannot lock {path / LOCK}: {exc.strerror}") from exc
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise BadConfig(f"cannot lock {path / LOCK}: it is not a regular file; move it away")

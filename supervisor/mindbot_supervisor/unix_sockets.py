@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import BadConfig, Refused
 
-BACKLOG = 128
+BACKLOG = 512
 PROBE_TIMEOUT = 1.0
 """Seconds that a living daemon has to take a connection; its backlog is full if it does not."""
 

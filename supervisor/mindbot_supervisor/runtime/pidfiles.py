@@ -39,7 +39,7 @@ class Pidfiles:
         """What stands in each file, so that one which somebody removes can be written again."""
         self._seen: tuple[int, int] | None = None
         """Inode and time of the folder when the files were last known to be there."""
-        self._touched = 0.0
+        self._touched = -FRESH
 
     def write(self, ref: Ref, pid: int, *, termed: bool = False) -> None:
         proc = proctable.read_one(pid)
