@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import platform
 import signal
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .serving import Serving
 
 DAY = 86400
+_EXPOSITION = "mindbot_supervisor.ops.exposition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +322,9 @@ class Daemon:
         supervisor = {**status["supervisor"], **launcher}
         return {**status, "supervisor": supervisor, "usage": self._usage.totals()}
 
-    def _exposed(self, accept: str) -> tuple[bytes, str]:
+    async def _exposed(self, accept: str) -> tuple[bytes, str]:
+        if _EXPOSITION not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _EXPOSITION)  # the loop need not wait for it
         from .ops.exposition import render
 
         return render(self._status(), self._metrics, platform.node(), accept)

@@ -220,7 +220,7 @@ class Connections:
     async def _open(self, connection: Connection, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
-        except OSError:
+        except (OSError, RuntimeError):
             accepted.close()
             self._gone(connection)
 

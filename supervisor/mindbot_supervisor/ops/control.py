@@ -37,7 +37,7 @@ class Pages:
 
     status: Callable[[], Json]
     unready: Callable[[], str | None]
-    metrics: Callable[[str], tuple[bytes, str]]
+    metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def http_app(pages: Pages, redact: Redact, access: PageAccess) -> web.Application:
@@ -86,13 +86,14 @@ def _add_pages(app: web.Application, pages: Pages, access: PageAccess) -> None:
     async def readyz(_: web.Request) -> web.Response:
         why = pages.unready()
         text = "ready" if why is None else access.shown_text(why)
-        return web.Response(text=f"{text}\n", status=200 if why is None else 503)
+        body = f"{text}\n".encode(errors="replace").decode()  # a worker's words may hold what no text can
+        return web.Response(text=body, status=200 if why is None else 503)
 
     async def status(_: web.Request) -> web.Response:
         return _json(access.shown(pages.status()))
 
     async def metrics(request: web.Request) -> web.Response:
-        page, kind = pages.metrics(request.headers.get(hdrs.ACCEPT, ""))
+        page, kind = await pages.metrics(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=page, headers={hdrs.CONTENT_TYPE: kind})
 
     for path, page in (("/healthz", healthz), ("/readyz", readyz), ("/status", status), ("/metrics", metrics)):

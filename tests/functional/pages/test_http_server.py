@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -88,7 +89,10 @@ def pages(status: Callable[[], dict[str, Any]]) -> Pages:
     def why() -> str | None:
         return f"waiting for +49 170 1234567, {SECRET}"
 
-    return Pages(status, why, lambda accept: (b"metrics 1\n", "text/plain; version=0.0.4; charset=utf-8"))
+    async def metrics(accept: str) -> tuple[bytes, str]:
+        return b"metrics 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+    return Pages(status, why, metrics)
 
 
 @pytest.fixture
@@ -345,6 +349,29 @@ async def test_a_refusal_and_a_bug_are_one_line_each_and_a_bug_is_told(start, ca
     assert await site.ask("GET", "/explain?worker=0") == (200, '{"done": true, "note": "***"}')
     assert (await site.ask("GET", "/explain?wroker=0"))[0] == 400
     assert capfd.readouterr().err == ""
+
+
+PIECES = [
+    b"GET ", b"POST ", b"/stop", b"/status", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: localhost\r\n", b"\r\n",
+    b"Content-Length: 5\r\n", b"Content-Length: 99999999999999999999\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\n", b"Upgrade: websocket\r\n", b"Connection: upgrade\r\n", b"5\r\nhello\r\n",
+    b"0\r\n\r\n", b'{"now":true}', b"\x00\xff", b"Content-Encoding: gzip\r\n", b":", b" ", b"%", b"[" * 1000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_random_requests_cause_no_bug_and_no_word_on_stderr(start, capfd, kind):
+    site, chance = await start(kind, idle=1.0), random.Random(7)
+
+    async def one() -> None:
+        with contextlib.suppress(ConnectionError):
+            await site.send(b"".join(chance.choices(PIECES, k=chance.randint(1, 12))))
+
+    for _ in range(10):
+        await asyncio.gather(*(one() for _ in range(40)))
+    assert site.bugs == [] and capfd.readouterr().err == ""
+    await until(lambda: len(site.server._connections) == 0)
+    assert (await site.ask("GET", "/healthz")) == (200, "ok\n")
 
 
 # -- what is shown, and to whom ----------------------------------------------------------------------------------------

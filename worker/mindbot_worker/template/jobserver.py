@@ -44,8 +44,8 @@ def start(folder: Path, modules: list[str]) -> int:
         address = str(Path(tempfile.mkdtemp(prefix="mindbot-")) / "jobs.sock")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # noqa: PTH108
+    os.fchmod(listener.fileno(), 0o600)  # Linux gives the file the mode of the socket, less the umask
     listener.bind(address)
-    os.chmod(address, 0o600)  # noqa: PTH101
     listener.listen(64)
     known = os.open(address, os.O_PATH | os.O_CLOEXEC)
     alive, held = os.pipe()
