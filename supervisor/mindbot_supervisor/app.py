@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import platform
 import signal
@@ -36,6 +37,7 @@ from .ops.logs import Logs, utc_now
 from .ops.metrics import Metrics
 from .ops.notify import Notices
 from .ops.redact import Redactor
+from .ops.request_fields import Command, OfWorker
 from .ops.sink import Sink
 from .ops.systemd import Systemd
 from .ops.usage import UsageBook
@@ -46,13 +48,15 @@ from .runtime import linux
 from .runtime.engine import Engine
 from .runtime.launch import Launch
 from .runtime.local import LocalServices
+from .runtime_files import RuntimeFiles
 from .signals import SIGNALS, Signals
 from .stopping import Stopper
 
 if TYPE_CHECKING:
-    from .ops.control import Server
+    from .serving import Serving
 
 DAY = 86400
+_EXPOSITION = "mindbot_supervisor.ops.exposition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Daemon:
         self._paths: Paths = resolve(loaded.settings, loaded.environ, os.geteuid())
         self._state = handover.receive(os.environ)
         state = self._state
-        self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(state)
+        self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(self._paths, state)
         self._started = time.monotonic() if state is None else state.started
         if state is None:
             from_settings.check_log_file(loaded)
@@ -90,6 +94,7 @@ class Daemon:
         """What the local services add to the workers' environment."""
         self._children: set[int] = set()
         """Pids of children that are no workers."""
+        self._serving: Serving | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -107,30 +112,32 @@ class Daemon:
         if self._state is not None:
             self._resume(self._state)
         self._engine.start()
-        servers: list[Server] = []
         try:
-            servers += await self._serve()
+            await self._serve()
             return await self._live()
         finally:
             await self._engine.close()
             self._records.close()
             await services.close()
-            for server in servers:
-                await server.close()
-            self._paths.socket.unlink(missing_ok=True)
+            if self._serving is not None:
+                await self._serving.close()
             self._logs.note(events.SUPERVISOR_STOPPED, uptime=round(time.monotonic() - self._started, 3))
             await self._notices.close()
             self._sink.close()
-            os.close(self._sockets.lock)
+            self._sockets.close()
 
-    async def _serve(self) -> list[Server]:
+    async def _serve(self) -> None:
         """Whoever connects before waits: the first workers do not wait for what this takes to load."""
         from .ops.control import Pages
-        from .serving import serve
+        from .serving import Serving
 
         pages = Pages(self._status, self._readiness.unready, self._exposed)
-        commands, questions = self._operations.commands(), {"explain": self._explain}
-        return await serve(self._sockets, pages, commands, questions, self._logs.note)
+        questions = {"explain": Command(OfWorker, self._explain)}
+        self._serving = Serving(self._sockets, self._reloader.loaded.settings.http, self._logs.note, self._logs.mask)
+        await self._serving.start(pages, self._operations.commands(), questions)
+        self._files = RuntimeFiles(
+            (self._sockets.directory.keep, self._serving.keep, self._engine.keep_files), self._logs.note
+        )
 
     async def _live(self) -> int:
         """Until the pool has ended: serve signals, and look after what the clock alone brings."""
@@ -157,6 +164,7 @@ class Daemon:
         """Every second, by a timer: a task that waits would cost the daemon more than the look."""
         self._looking_after = asyncio.get_running_loop().call_later(self._readiness.interval, self._look_after)
         self._readiness.inform_systemd()
+        self._files.keep()
         self._reloader.watch_env()
         self._usage.tick(time.monotonic(), int(time.time() // DAY), self._engine.pool.workers)
 
@@ -249,6 +257,8 @@ class Daemon:
         self._logs.set_redactor(Redactor(secret_values(loaded.environ)))
         self._notify(loaded)
         self._usage.follow(loaded.settings.usage)
+        if self._serving is not None:
+            self._serving.follow(loaded.settings.http)
 
     # -- an upgrade in place -------------------------------------------------------------------------------------------
 
@@ -273,9 +283,11 @@ class Daemon:
         return handover.State(
             pool=take(engine.pool),
             children=upgrade.children_of(engine),
-            lock=bound.lock,
-            control=bound.control.fileno(),
+            lock=bound.directory.lock,
+            control=bound.control.socket.fileno(),
             http=bound.http_fd,
+            names=bound.directory.instance.fds,
+            control_place=bound.control.place,
             started=self._started,
             template=upgrade.template_of(engine),
             jobservers=upgrade.jobservers_of(engine),
@@ -314,13 +326,15 @@ class Daemon:
         supervisor = {**status["supervisor"], **launcher}
         return {**status, "supervisor": supervisor, "usage": self._usage.totals()}
 
-    def _exposed(self) -> str:
+    async def _exposed(self, accept: str) -> tuple[bytes, str]:
+        if _EXPOSITION not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _EXPOSITION)  # the loop need not wait for it
         from .ops.exposition import render
 
-        return render(self._status(), self._metrics, platform.node())
+        return render(self._status(), self._metrics, platform.node(), accept)
 
-    async def _explain(self, fields: Mapping[str, object]) -> Json:
-        return self._records.explain(self._engine.pool, self._status(), str(fields.get("worker", "")))
+    async def _explain(self, fields: OfWorker) -> Json:
+        return self._records.explain(self._engine.pool, self._status(), fields.worker)
 
     def _note_start(self) -> None:
         pool = self._loaded.settings.pool

@@ -81,10 +81,14 @@ class State:
     rescue: Known = field(default_factory=Known)
     flights: list[str] = field(default_factory=list)
     """The last minute of the living workers, as the flight recorder keeps it."""
+    names: list[int] = field(default_factory=list)
+    """Abstract sockets by which a second daemon finds this one."""
+    control_place: tuple[int, int] | None = None
+    """Device and inode of the control socket's name; None from a version that did not know them."""
     version: int = VERSION
 
     def fds(self) -> list[int]:
-        own = [self.lock, self.control, *([self.http] if self.http is not None else [])]
+        own = [self.lock, self.control, *self.names, *([self.http] if self.http is not None else [])]
         own += self.template.fds() if self.template is not None else ()
         return own + [fd for child in self.children for fd in child.fds()]
 

@@ -1,17 +1,16 @@
-"""The operators' commands, as the control socket serves them: each takes the request's fields and answers in JSON."""
+"""The operators' commands, as the control socket serves them: each takes its fields and answers in JSON."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .core.pool import Effects, Pool
 from .errors import Refused
+from .ops.request_fields import WORKERS_MAX, Command, NoFields, OfWorker, Restart, Scale, Stop
 from .ops.view import Json
-
-WORKERS_MAX = 1024
 
 
 @dataclass(slots=True)
@@ -26,43 +25,40 @@ class Operations:
     check_code: Callable[[], None]
     """New workers are wanted: they must not run code that has changed on disk since."""
 
-    def commands(self) -> dict[str, Callable[[Mapping[str, object]], Awaitable[Json]]]:
+    def commands(self) -> dict[str, Command]:
         return {
-            "stop": self.stop,
-            "restart": self.restart,
-            "drain": self.drain,
-            "scale": self.scale,
-            "hold": self.hold,
-            "release": self.release,
-            "reload": self.reload,
-            "upgrade": self.upgrade,
+            "stop": Command(Stop, self.stop),
+            "restart": Command(Restart, self.restart),
+            "drain": Command(OfWorker, self.drain),
+            "scale": Command(Scale, self.scale),
+            "hold": Command(NoFields, self.hold),
+            "release": Command(NoFields, self.release),
+            "reload": Command(NoFields, self.reload),
+            "upgrade": Command(NoFields, self.upgrade),
         }
 
-    async def stop(self, fields: Mapping[str, object]) -> Json:
-        self.stop_pool(bool(fields.get("now")))
+    async def stop(self, fields: Stop) -> Json:
+        self.stop_pool(fields.now)
         return {"stopping": True, "pid": os.getpid(), "calls": self.pool.active_calls}
 
-    async def restart(self, fields: Mapping[str, object]) -> Json:
+    async def restart(self, fields: Restart) -> Json:
         slots = self._slots(fields)
         self.check_code()
         answer = {"restarting": slots, **self._concerned(slots)}
-        self.do(self.pool.restart(slots, time.monotonic(), hurry=bool(fields.get("now"))))
+        self.do(self.pool.restart(slots, time.monotonic(), hurry=fields.now))
         return answer
 
-    async def drain(self, fields: Mapping[str, object]) -> Json:
+    async def drain(self, fields: OfWorker) -> Json:
         slots = self._slots(fields)
         answer = {"draining": slots, **self._concerned(slots)}
         self.do(self.pool.drain(slots, time.monotonic()))
         return answer
 
-    async def scale(self, fields: Mapping[str, object]) -> Json:
+    async def scale(self, fields: Scale) -> Json:
         """To `workers`, or by `change`, which two operators may ask for at the same time."""
         self._refuse_while_stopping()
         before = self._wanted()
-        asked = fields.get("change") if "change" in fields else fields.get("workers")
-        if type(asked) is not int:
-            raise Refused(f"workers must be a whole number from 1 to {WORKERS_MAX}")
-        workers = before + asked if "change" in fields else asked
+        workers = before + fields.change if fields.workers is None else fields.workers
         if not 1 <= workers <= WORKERS_MAX:
             raise Refused(f"there cannot be {workers} workers: must be from 1 to {WORKERS_MAX}; there are {before}")
         self.do(self.pool.scale(workers, time.monotonic()))
@@ -78,28 +74,28 @@ class Operations:
         """How many workers there are to be."""
         return sum(not slot.surplus for slot in self.pool.slots.values())
 
-    async def hold(self, _: Mapping[str, object]) -> Json:
+    async def hold(self, _: NoFields) -> Json:
         before = self.pool.brake.by_operator
         self.do(self.pool.hold(True, time.monotonic()))
         return {"held": True, "before": before}
 
-    async def release(self, _: Mapping[str, object]) -> Json:
+    async def release(self, _: NoFields) -> Json:
         before = self.pool.brake.by_operator
         self.do(self.pool.hold(False, time.monotonic()))
         return {"held": False, "before": before}
 
-    async def reload(self, _: Mapping[str, object]) -> Json:
+    async def reload(self, _: NoFields) -> Json:
         self._refuse_while_stopping()
         return await self.reload_settings()
 
-    async def upgrade(self, _: Mapping[str, object]) -> Json:
+    async def upgrade(self, _: NoFields) -> Json:
         await self.upgrade_daemon()
         return {"upgrading": True, "pid": os.getpid()}
 
-    def _slots(self, fields: Mapping[str, object]) -> list[int]:
+    def _slots(self, fields: OfWorker) -> list[int]:
         """The slots meant by "all", a slot ("0") or a worker ("0.1"). Raises Refused for one that is not there."""
         self._refuse_while_stopping()
-        name = str(fields.get("worker", ""))
+        name = fields.worker
         if name == "all":
             return sorted(index for index, slot in self.pool.slots.items() if not slot.surplus)
         slot, _, generation = name.partition(".")

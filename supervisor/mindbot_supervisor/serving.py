@@ -1,27 +1,78 @@
-"""Begins to serve: the control socket for commands, and the page where one is wanted."""
+"""Serves the control socket and the pages, from the first request to the daemon's end."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
+from mindbot_config.sections.http import Http
+
+from .connection_limits import SpareDescriptors
 from .core import events
-from .ops.control import Pages, Server, control_app, http_app
-from .ops.view import Json
+from .ops.control import Pages, Redact, Server, control_app, http_app
+from .ops.page_access import PageAccess
+from .ops.request_fields import Command
 from .sockets import Sockets
 
-Answers = Mapping[str, Callable[[Mapping[str, object]], Awaitable[Json]]]
+EXPOSED = "other hosts can read these pages: there is no password; put a proxy with one before them"
 
 
-async def serve(
-    bound: Sockets, pages: Pages, commands: Answers, questions: Answers, note: Callable[..., None]
-) -> list[Server]:
-    servers = [Server(control_app(pages, commands, questions), bound.control)]
-    if bound.http is not None:
-        servers.append(Server(http_app(pages), bound.http))
-        host, port = bound.http.getsockname()[:2]
-        note(events.HTTP_LISTENING, address=f"{host}:{port}")
-    elif bound.http_problem:
-        note(events.HTTP_UNAVAILABLE, "warning", detail=bound.http_problem)
-    for server in servers:
-        await server.start()
-    return servers
+class Serving:
+    """`note` writes to the log, `redact` takes secrets out of answers."""
+
+    def __init__(self, bound: Sockets, settings: Http, note: Callable[..., None], redact: Redact) -> None:
+        self._bound, self._settings, self._note, self._redact = bound, settings, note, redact
+        self._access = PageAccess(bound.http_is_local)
+        self._spare = SpareDescriptors()
+        self._control: Server | None = None
+        self._servers: list[Server] = []
+
+    async def start(self, pages: Pages, commands: Mapping[str, Command], questions: Mapping[str, Command]) -> None:
+        """Whoever connected before has waited in the sockets."""
+        bound = self._bound
+        self._access.follow(self._settings)
+        app = control_app(pages, self._redact, commands, questions)
+        self._control = Server(app, bound.control.socket, self._spare)
+        self._servers.append(self._control)
+        if bound.http is not None:
+            self._servers.append(Server(http_app(pages, self._redact, self._access), bound.http))
+            self._tell_address()
+        elif bound.http_problem:
+            self._note(events.HTTP_UNAVAILABLE, "warning", detail=bound.http_problem)
+        for server in self._servers:
+            await server.start(self._settings.max_connections, self._settings.idle_timeout)
+        bound.directory.instance.serve()
+
+    def follow(self, settings: Http) -> None:
+        """New settings are in force; the address stays as it is."""
+        self._settings = settings
+        self._access.follow(settings)
+        for server in self._servers:
+            server.bound(settings.max_connections, settings.idle_timeout)
+
+    def keep(self, _: float) -> list[str]:
+        """Listen anew where the control socket's name is gone; the names of what was made.
+
+        Raises SupervisorError where that cannot be done.
+        """
+        self._spare.refill()
+        before = self._bound.control
+        if not self._bound.keep_control():
+            return []
+        if self._control is not None:
+            self._control.listen_on(self._bound.control.socket)
+        before.socket.close()
+        return [str(before.path)]
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.close()
+        self._spare.close()
+
+    def _tell_address(self) -> None:
+        assert self._bound.http is not None
+        host, port = self._bound.http.getsockname()[:2]
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._note(events.HTTP_LISTENING, address=address)
+        if not self._access.local:
+            shown = "rooms and participants are shown" if self._access.identities else "identities are hidden"
+            self._note(events.HTTP_EXPOSED, "warning", address=address, detail=f"{EXPOSED}; {shown}")

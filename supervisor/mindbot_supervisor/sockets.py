@@ -1,25 +1,27 @@
-"""The daemon's lock and its listening sockets: new ones, or those of the version before."""
+"""The daemon's runtime directory and its listening sockets: new ones, or those of the version before."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
 from mindbot_config.load import Loaded
 from mindbot_config.paths import Paths
 
-from . import directory
+from .directory import RuntimeDirectory
 from .errors import Refused
 from .handover import State
-from .ops.binding import bind_tcp, bind_unix
+from .ops.binding import bind_tcp
+from .unix_sockets import UnixListener, listen, place_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sockets:
     """`http` is None where no page is wanted, or where `http_problem` says why there is none."""
 
-    lock: int
-    control: socket.socket
+    directory: RuntimeDirectory
+    control: UnixListener
     http: socket.socket | None
     http_problem: str = ""
 
@@ -27,17 +29,43 @@ class Sockets:
     def http_fd(self) -> int | None:
         return self.http.fileno() if self.http is not None else None
 
+    @property
+    def http_is_local(self) -> bool:
+        """Whether only processes of this host can reach the pages."""
+        if self.http is None:
+            return True
+        return ipaddress.ip_address(self.http.getsockname()[0].partition("%")[0]).is_loopback
+
+    def keep_control(self) -> bool:
+        """Listen anew where clients no longer find the socket by its path; whether that was so.
+
+        Raises Refused or BadConfig where the path is taken.
+        """
+        if self.control.in_place:
+            return False
+        self.control = listen(self.control.path)
+        return True
+
+    def close(self) -> None:
+        self.control.remove()
+        self.control.socket.close()
+        if self.http is not None:
+            self.http.close()
+        self.directory.close()
+
 
 def bind(paths: Paths, loaded: Loaded) -> Sockets:
-    """Raises Refused where another daemon is in the same place."""
-    lock = directory.claim(paths.runtime_dir)
-    control = bind_unix(paths.socket)
-    return Sockets(lock, control, *_bind_http(loaded))
+    """Raises Refused where another daemon is in the same place, and BadConfig where something else is."""
+    directory = RuntimeDirectory.claim(paths.runtime_dir)
+    return Sockets(directory, listen(paths.socket), *_bind_http(loaded))
 
 
-def take_over(state: State) -> Sockets:
+def take_over(paths: Paths, state: State) -> Sockets:
+    directory = RuntimeDirectory.resume(paths.runtime_dir, state.lock, state.names)
+    place = state.control_place or place_of(paths.socket)
+    control = UnixListener(paths.socket, socket.socket(fileno=state.control), place)
     http = socket.socket(fileno=state.http) if state.http is not None else None
-    return Sockets(state.lock, socket.socket(fileno=state.control), http)
+    return Sockets(directory, control, http)
 
 
 def _bind_http(loaded: Loaded) -> tuple[socket.socket | None, str]:

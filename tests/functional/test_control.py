@@ -65,8 +65,8 @@ def test_the_read_only_pages_tell_health_and_readiness_and_take_no_commands(tmp_
         daemon.until(lambda: get(f"http://{address}/readyz") == (200, "ready\n"))
         assert json.loads(get(f"http://{address}/status")[1])["supervisor"]["pid"] == daemon.process.pid
         code, page = get(f"http://{address}/metrics")
-        assert code == 200 and 'mindbot_workers{phase="ready"} 1\n' in page
-        assert re.search(r"^mindbot_worker_ready_seconds_count 1$", page, re.MULTILINE)
+        assert code == 200 and 'mindbot_workers{phase="ready"} 1.0\n' in page
+        assert re.search(r"^mindbot_worker_ready_seconds_count 1.0$", page, re.MULTILINE)
         request = urllib.request.Request(f"http://{address}/stop", data=b"{}", method="POST")
         try:
             urllib.request.urlopen(request, timeout=10)

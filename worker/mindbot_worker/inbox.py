@@ -20,6 +20,8 @@ _PATH_MAX = 107
 """What fits into sockaddr_un."""
 _AT_ONCE = 256
 """So many datagrams are read before the loop gets its turn again."""
+_FORMER_MAX = 4
+"""Sockets that are still read after somebody has removed their name: jobs that run go on reporting to them."""
 
 
 class Inbox:
@@ -31,11 +33,20 @@ class Inbox:
         self.rejected = 0
         self._deliver: Callable[[Report], None] = lambda _: None
         self._prepare: Callable[[int], None] = lambda _: None
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._loop: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
-        self._socket.bind(str(self.path))
-        self.path.chmod(0o600)
+        self._sockets = [self._bind()]
+
+    def _bind(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            os.fchmod(made.fileno(), 0o600)  # Linux gives the file the mode of the socket, less the umask
+            made.bind(str(self.path))
+        except OSError:
+            made.close()
+            raise
+        return made
 
     def _choose(self, directory: Path | None, name: str) -> Path:
         file = wire_inbox.file_name(name, os.getpid())
@@ -50,14 +61,32 @@ class Inbox:
         """Hand every report to `deliver`, and to `prepare` how many job processes the supervisor wants to be warm.
         (uvloop has no datagram endpoint for Unix sockets.)
         """
-        self._deliver, self._prepare = deliver, prepare
-        loop.add_reader(self._socket.fileno(), self.read)
+        self._deliver, self._prepare, self._loop = deliver, prepare, loop
+        for each in self._sockets:
+            loop.add_reader(each.fileno(), self._read, each)
+
+    def keep(self) -> None:
+        """Bind anew if somebody has removed our name: jobs that begin would not find us. Called with each beat."""
+        if self._loop is None or self.path.exists():
+            return
+        with contextlib.suppress(OSError):  # its directory may come back later
+            fresh = self._bind()
+            self._loop.add_reader(fresh.fileno(), self._read, fresh)
+            self._sockets.append(fresh)
+        for former in self._sockets[: -_FORMER_MAX - 1]:
+            self._loop.remove_reader(former.fileno())
+            former.close()
+        self._sockets = self._sockets[-_FORMER_MAX - 1 :]
 
     def read(self) -> None:
-        """Take what has arrived; called by the loop, and before a job is judged by its exit."""
+        """Take what has arrived; called before a job is judged by its exit."""
+        for each in self._sockets:
+            self._read(each)
+
+    def _read(self, source: socket.socket) -> None:
         for _ in range(_AT_ONCE):
             try:
-                datagram = self._socket.recv(SIZE_MAX)
+                datagram = source.recv(SIZE_MAX)
             except OSError:
                 return
             if (wanted := wire_inbox.processes(datagram)) is not None:

@@ -43,6 +43,8 @@ class Journal:
             self._write(_header(room))
 
     def add(self, items: Iterable[Item]) -> None:
+        if os.fstat(self._fd).st_nlink == 0:
+            self._put_back()
         for item in items:
             line = _line(item)
             if len(line) <= _LINE_MAX:
@@ -60,12 +62,20 @@ class Journal:
     def _write(self, line: bytes) -> None:
         self._size += os.write(self._fd, line)
 
+    def _put_back(self) -> None:
+        """Somebody has removed the file: what was said so far must be found under its name."""
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._replace(os.pread(self._fd, self._size, 0))
+
     def _cut(self) -> None:
         lines = os.pread(self._fd, self._size, 0).splitlines(keepends=True)
+        self._replace(_header(self._room) + b"".join(lines[1:][-KEPT:]))
+
+    def _replace(self, data: bytes) -> None:
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         fd = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
-        self._size = os.write(fd, _header(self._room) + b"".join(lines[1:][-KEPT:]))
+        self._size = os.write(fd, data)
         fresh.replace(self._path)
         os.close(self._fd)
         self._fd = fd

@@ -40,6 +40,7 @@ class Runner:
     ) -> None:
         self._server, self._settings, self._vitals, self._capacity = server, settings, vitals, capacity
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._inbox: Inbox | None = None
         self._pulse = LoopPulse(heartbeat, vitals, settings.limits.beat_interval, self._refresh)
         self._registration = Registration(server, vitals, wanted=settings.worker.registered, changed=self._pulse.nudge)
 
@@ -56,6 +57,7 @@ class Runner:
         pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge, tidy)
         pool.install()
         inbox.listen(asyncio.get_running_loop(), pool.on_report, pool.on_coming)
+        self._inbox = inbox
         if interval := self._settings.worker.memory_interval:
             self._start(memory.report(interval), "memory")
         if interval := self._settings.worker.synthetic_interval:
@@ -73,6 +75,8 @@ class Runner:
 
     def _refresh(self) -> None:
         """Before each beat: what is read from the server rather than told by it."""
+        if self._inbox is not None:
+            self._inbox.keep()
         self._vitals.load = self._capacity.share_taken()
         self._vitals.pids = internals.process_ids(self._server)
         self._registration.refresh()

@@ -28,6 +28,9 @@ class Section(BaseModel):
         return value
 
 
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
 def split_url(text: str, schemes: frozenset[str]) -> SplitResult | None:
     """The parts of a URL of one of these schemes with a host and a fitting port, or None."""
     try:
@@ -73,10 +76,10 @@ def _address(text: str) -> str:
 
 
 def _host_name(text: str) -> str:
-    host = text.strip().lower().rstrip(".")
-    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
-        raise ValueError('must be host names without scheme and port, such as "mindbot.example"')
-    return host
+    name = text.lower().rstrip(".")
+    if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+        raise ValueError('must be a host name without a port, such as "pool.example.org"')
+    return name
 
 
 OptionalUrl = Annotated[str, AfterValidator(_url)]

@@ -14,13 +14,16 @@ class Http(Section):
     """HOST:PORT to listen on; port 0 takes any free one, "off" serves none. There is no password: to show the pages
     to other hosts, put a proxy with one before it."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """Host names under which the pages may be asked for, beside "localhost" and addresses such as 127.0.0.1: every
-    other Host header is refused, so that no web page in somebody's browser can read them (DNS rebinding). Name here
-    what a proxy or a DNS name of this host sends; without a port."""
+    """Names by which the pages may be asked for, such as "pool.example.org"; addresses and localhost always may. Any
+    other name is refused, so that no web page can read them through a name of its own (DNS rebinding)."""
     show_identities: bool = False
-    """Show rooms and participants' identities on the pages even where `listen` is not a loopback address."""
-    max_connections: int = Field(default=128, ge=1, le=10_000)
-    """Connections at one time to the pages; the control socket has the same bound for itself."""
+    """Show rooms, participants and phone numbers to other hosts too, where `listen` lets them in."""
+    max_connections: int = Field(default=128, ge=4, le=4096)
+    """Connections at one time, to the pages and to the control socket each. One more takes the place of the one that
+    has been idle for longest; where none is idle it is refused."""
+    idle_timeout: float = Field(default=30.0, ge=1, le=3600)
+    """Seconds after which a connection without a request is closed. A request must have come whole within 10 s, and an
+    answer be read at 6 KiB a second at least."""
 
     @property
     def address(self) -> tuple[str, int] | None:

@@ -15,6 +15,17 @@ from mindbot_worker.wire import Beat
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
 """Upper bounds: from a call's recovery, which takes some 0.3 s, to a worker on a busy host that imports everything."""
 
+KINDS = frozenset(
+    {"llm", "stt", "tts", "vad", "realtime_model", "connection", "disconnects", "voice", "agent", "job", "call"}
+)
+"""Kinds of errors that our own workers count."""
+PROVIDERS = frozenset({"openai", "deepgram", "livekit"})
+OTHERS_MAX = 16
+"""Further values of a label: an agent's own kinds of errors, another provider."""
+OTHER = "other"
+NAME_MAX = 64
+"""Characters of a label's value."""
+
 _NO_RESTART = frozenset({Reason.STOP.value, Reason.SCALE.value})
 """Nobody takes the place of a worker that leaves for these."""
 
@@ -31,6 +42,26 @@ class Histogram:
         self.total += seconds
 
 
+class Names:
+    """The values that a label may have, which workers choose: known ones, the first others, and OTHER for the rest.
+
+    Each different value costs memory here and in Prometheus, for ever.
+    """
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._others: set[str] = set()
+
+    def of(self, name: str) -> str:
+        name = name[:NAME_MAX].encode(errors="replace").decode()  # no lone surrogates: they cannot be sent
+        if name in self._known or name in self._others:
+            return name
+        if len(self._others) >= OTHERS_MAX:
+            return OTHER
+        self._others.add(name)
+        return name
+
+
 class Metrics:
     """Counts since the daemon began, or since it was upgraded: whoever collects them knows such a fresh start."""
 
@@ -39,6 +70,8 @@ class Metrics:
         self.errors: Counter[tuple[int, str]] = Counter()
         """By slot and kind: those of all workers that were in the slot."""
         self.ready, self.recovery = Histogram(), Histogram()
+        self.providers = Names(PROVIDERS)
+        self._kinds = Names(KINDS)
         self._errors_seen: dict[Ref, Mapping[str, int]] = {}
 
     def resume(self, histories: Iterable[tuple[Ref, History]]) -> None:
@@ -61,7 +94,7 @@ class Metrics:
         if beat.errors_by == seen:
             return
         for kind, count in beat.errors_by.items():
-            self.errors[ref.slot, kind] += max(count - seen.get(kind, 0), 0)
+            self.errors[ref.slot, self._kinds.of(kind)] += max(count - seen.get(kind, 0), 0)
         self._errors_seen[ref] = beat.errors_by
 
 

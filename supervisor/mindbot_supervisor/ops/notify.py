@@ -105,7 +105,7 @@ class Notices:
     async def _send_all(self) -> None:
         import aiohttp  # where notices are wanted: it takes long to load
 
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT), trust_env=True) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT), trust_env=False) as session:
             while True:
                 for last, again in self._repeats.over(self._clock()):
                     self._put(_counted(last, again))

@@ -27,6 +27,7 @@ from mindbot_supervisor.core.actions import (
 )
 from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
+from mindbot_supervisor.errors import SupervisorError
 from mindbot_worker import wire
 
 from . import hint, oom_jobs, proctable, stacks, sweep
@@ -100,10 +101,15 @@ class Engine:
         for record in living:
             if record.ref not in self._running:
                 self._adopt(record)
-        self._rejoin.start()
+        with contextlib.suppress(SupervisorError):  # only lines of leftovers are lost, and `keep_files` tells it
+            self._rejoin.keep()
         self._sampler.start()
         self.launcher.prepare()
         self._tick()
+
+    def keep_files(self, now: float) -> list[str]:
+        """Make again what is missing of our files in the runtime directory; the names. Raises SupervisorError."""
+        return [*self._pidfiles.keep(now), *self._rejoin.keep()]
 
     @property
     def launch(self) -> Launch:

@@ -15,6 +15,8 @@ from . import proctable
 from .proctable import Proc
 
 SIZE_MAX = 4096
+FRESH = 3600.0
+"""Seconds between two touches of the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +36,57 @@ class Pidfiles:
     def __init__(self, runtime_dir: Path) -> None:
         self._runtime_dir = runtime_dir
         self._folder = runtime_dir / "workers"
+        self._texts: dict[Ref, str] = {}
+        """What stands in each file, so that one which somebody removes can be written again."""
+        self._seen: tuple[int, int] | None = None
+        """Inode and time of the folder when the files were last known to be there."""
+        self._touched = -FRESH
 
     def write(self, ref: Ref, pid: int, *, termed: bool = False) -> None:
         proc = proctable.read_one(pid)
         if proc is None:
             return
-        named = {"slot": ref.slot, "generation": ref.generation}
-        text = json.dumps({**named, "pid": pid, "started": proc.started, "termed": termed})
+        self._texts[ref] = json.dumps(_fields(Pidfile(ref, pid, proc.started, termed)))
+        self._put(ref)
+
+    def _put(self, ref: Ref) -> None:
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             fd = os.open(self._path(ref), flags, 0o600)
             with os.fdopen(fd, "w") as file:
-                file.write(text)
+                file.write(self._texts[ref])
+
+    def keep(self, now: float) -> list[str]:
+        """Write again what somebody has removed, and keep all of it fresh; the names of what was written.
+
+        `now` is a clock's seconds. A sweep of old files must not cost the next daemon its leftovers.
+        """
+        if now - self._touched >= FRESH:
+            self._touched = now
+            for path in (self._folder, *map(self._path, self._texts)):
+                with contextlib.suppress(OSError):
+                    os.utime(path, follow_symlinks=False)
+        stamp = self._stamp()
+        if not self._texts or (stamp is not None and stamp == self._seen):
+            return []
+        missing = [path for path in map(self._path, self._texts) if not path.exists()]
+        for ref in self._texts:
+            if self._path(ref) in missing:
+                self._put(ref)
+        self._seen = self._stamp()
+        return [f"{self._folder.name}/{path.name}" for path in missing if path.exists()]
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What changes whenever a file comes or goes."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def remove(self, ref: Ref) -> None:
+        self._texts.pop(ref, None)
         with contextlib.suppress(OSError):
             self._path(ref).unlink()
 
@@ -68,6 +106,7 @@ class Pidfiles:
             names.append(record.ref)
             if self._alive(record):
                 living.append(record)
+                self._texts[record.ref] = json.dumps(_fields(record))
             else:
                 path.unlink(missing_ok=True)
         return living, names
@@ -80,6 +119,11 @@ class Pidfiles:
 
     def _path(self, ref: Ref) -> Path:
         return self._folder / f"{ref}.json"
+
+
+def _fields(record: Pidfile) -> dict[str, object]:
+    named = {"slot": record.ref.slot, "generation": record.ref.generation}
+    return {**named, "pid": record.pid, "started": record.started, "termed": record.termed}
 
 
 def _read(path: Path) -> Pidfile | None:

@@ -16,6 +16,7 @@ Write = Callable[[str, str], Path]
 
 AT = "(file mindbot.toml)"
 LISTEN = 'must be HOST:PORT, such as "127.0.0.1:8090" or "[::1]:8090", or "off"'
+HOST = 'must be a host name without a port, such as "pool.example.org"'
 LINE = "must be NAME=value, a comment or empty"
 
 IN_FILE = {
@@ -65,6 +66,11 @@ IN_FILE = {
     "[log]\nlog_transcripts = 'yes'": f'log.log_transcripts = "yes" {AT}: must be true or false',
     "[log]\nlog_transcripts = 1": f"log.log_transcripts = 1 {AT}: must be true or false",
     "[http]\nlisten = '8090'": f'http.listen = "8090" {AT}: {LISTEN}',
+    "[http]\nallowed_hosts = ['a b']": f'http.allowed_hosts = ["a b"] {AT}: {HOST}',
+    "[http]\nallowed_hosts = ['a:80']": f'http.allowed_hosts = ["a:80"] {AT}: {HOST}',
+    "[http]\nallowed_hosts = 'a'": f'http.allowed_hosts = "a" {AT}: must be a list',
+    "[http]\nmax_connections = 1": f"http.max_connections = 1 {AT}: must be 4 or more",
+    "[http]\nidle_timeout = 0": f"http.idle_timeout = 0 {AT}: must be 1 or more",
     "socket = 3": f"socket = 3 {AT}: must be a path in quotes",
     "socket = '~/x'": f'socket = "~/x" {AT}: must be written out: "~" is not expanded',
     "[notify]\nevents = 'slot.parked'": f'notify.events = "slot.parked" {AT}: must be a list',

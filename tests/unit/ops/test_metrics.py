@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Change, Ref, Sample
 from mindbot_supervisor.ops.exposition import render
-from mindbot_supervisor.ops.metrics import Metrics
+from mindbot_supervisor.ops.metrics import KINDS, NAME_MAX, OTHER, OTHERS_MAX, Metrics
 from mindbot_supervisor.ops.view import View
 from mindbot_worker import wire
 from unit.core.build import Driver, policy
@@ -54,7 +55,7 @@ def pool_page(metrics: Metrics, usage: dict[str, Any] | None = None) -> Values:
         driver.pool.sample(Ref(0, 1), Sample(pss_mb=100.0, rss_mb=200.0, uss_mb=90.0, cpu_percent=25.0), driver.now)
     )
     status = View("1.2", 1, "local", 0.0).status(driver.pool, driver.now, 0.0)
-    return read(render({**status, "usage": usage or {}}, metrics, 'a "host"'))
+    return read(render({**status, "usage": usage or {}}, metrics, 'a "host"')[0].decode())
 
 
 def happened() -> Metrics:
@@ -131,3 +132,42 @@ def test_after_an_upgrade_in_place_old_errors_are_not_counted_again() -> None:
     metrics.resume(driver.pool.histories.items())
     metrics.beat(Ref(0, 1), beat(errors_by={"llm": 6}))
     assert metrics.errors == {(0, "llm"): 1}
+
+
+def test_names_that_workers_choose_are_bounded_and_the_known_ones_always_have_their_place() -> None:
+    metrics = Metrics()
+    for n in range(5000):
+        metrics.beat(Ref(0, 1), beat(errors_by={f"kind-{n}": 1}))
+    metrics.beat(Ref(0, 1), beat(errors_by=dict.fromkeys(KINDS, 1)))
+    kinds = {kind for _, kind in metrics.errors}
+    assert kinds > KINDS and OTHER in kinds and len(kinds) == len(KINDS) + OTHERS_MAX + 1
+    assert sum(metrics.errors.values()) == 5000 + len(KINDS)
+    used = {f"provider-{n}": {"requests": 1} for n in range(5000)} | {"openai": {"requests": 7}}
+    values = pool_page(metrics, used)
+    requests = {labels: count for (name, labels), count in values.items() if name == "mindbot_provider_requests_total"}
+    providers = {dict(labels)["provider"]: count for labels, count in requests.items()}
+    assert len(providers) == OTHERS_MAX + 2 and providers["openai"] == 7
+    assert sum(providers.values()) == 5007
+
+
+def test_what_no_page_could_carry_is_made_fit_for_it() -> None:
+    metrics = Metrics()
+    hostile = ["\ud800", "a\n b", 'quote"', "back\\slash", "x" * 10_000, "\x1b[2J", ""]
+    metrics.beat(Ref(0, 1), beat(errors_by=dict.fromkeys(hostile, 1)))
+    values = pool_page(metrics, {"\udfff": {"requests": 1.0}, "nan": {"requests": float("nan")}})
+    kinds = {dict(labels)["kind"] for name, labels in values if name == "mindbot_worker_errors_total"}
+    assert {"a\n b", 'quote"', "back\\slash", "x" * NAME_MAX, "\x1b[2J", "", "?"} == kinds
+
+
+def test_openmetrics_is_for_whoever_asks_for_it() -> None:
+    driver = Driver(policy())
+    driver.fill()
+    status = View("1.2", 1, "local", 0.0).status(driver.pool, driver.now, 0.0)
+    plain, kind = render(status, happened(), "h")
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    accept = "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; q=0.1"
+    opened, kind = render(status, happened(), "h", accept)
+    assert kind.startswith("application/openmetrics-text; version=1.0.0") and opened.endswith(b"# EOF\n")
+    families = {family.name: family for family in parse_openmetrics(opened.decode())}
+    assert families["mindbot_calls"].type == "counter" and families["mindbot_worker_ready_seconds"].type == "histogram"
+    assert {s.name for f in families.values() for s in f.samples} == {name for name, _ in read(plain.decode())}

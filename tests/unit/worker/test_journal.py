@@ -50,6 +50,17 @@ def test_it_is_gone_with_the_call(path):
     assert not path.exists()
 
 
+def test_a_file_that_somebody_removes_is_written_again_with_all_that_was_said(path):
+    kept = Journal(path, ROOM)
+    kept.add(SAID[:2])
+    path.unlink()
+    path.parent.rmdir()
+    kept.add(SAID[2:])
+    assert read(path, ROOM) == SAID
+    kept.remove()
+    assert not path.exists()
+
+
 def test_a_long_talk_is_cut_down_to_its_end(path, monkeypatch):
     monkeypatch.setattr(journal, "SIZE_MAX", 20_000)
     monkeypatch.setattr(journal, "KEPT", 10)

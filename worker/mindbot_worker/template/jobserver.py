@@ -44,9 +44,10 @@ def start(folder: Path, modules: list[str]) -> int:
         address = str(Path(tempfile.mkdtemp(prefix="mindbot-")) / "jobs.sock")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # noqa: PTH108
+    os.fchmod(listener.fileno(), 0o600)  # Linux gives the file the mode of the socket, less the umask
     listener.bind(address)
-    os.chmod(address, 0o600)  # noqa: PTH101
     listener.listen(64)
+    known = os.open(address, os.O_PATH | os.O_CLOEXEC)
     alive, held = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -55,7 +56,9 @@ def start(folder: Path, modules: list[str]) -> int:
     os.close(alive)
     listener.close()
     server: Any = forkserver._forkserver
-    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, pid
+    # by the socket itself and not by its name: workers inherit the descriptor, and the name may be removed
+    server._forkserver_address = f"/proc/self/fd/{known}"
+    server._forkserver_alive_fd, server._forkserver_pid = held, pid
     return pid
 
 

@@ -1,0 +1,69 @@
+"""The worker's socket for reports: found again by jobs that begin after somebody has removed its name."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mindbot_worker import inbox, reports
+from mindbot_worker.inbox import Inbox
+from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.reports import Report
+
+
+@pytest.fixture
+async def found(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    made = Inbox(tmp_path / "run", "0.1")
+    made.reports = asyncio.Queue()
+    made.listen(asyncio.get_running_loop(), made.reports.put_nowait, lambda _: None)
+    yield made
+    for each in made._sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+        each.close()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def report(job: str) -> bytes:
+    return reports.encode(Report(job=job, seq=1))
+
+
+async def next_job(found: Inbox) -> str:
+    async with asyncio.timeout(10):
+        return (await found.reports.get()).job
+
+
+async def test_its_socket_is_its_owners_alone(found):
+    assert found.path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_after_its_directory_was_removed_old_and_new_jobs_reach_it(found):
+    old = Outbox(str(found.path))
+    assert old.send(report("old"))
+    assert await next_job(found) == "old"
+    found.path.unlink()
+    found.path.parent.rmdir()
+    found.keep()
+    assert not found.path.exists(), "the directory is the supervisor's to make"
+    found.path.parent.mkdir()
+    found.keep()
+    new = Outbox(str(found.path))
+    assert new.send(report("new"))
+    assert await next_job(found) == "new"
+    assert old.send(report("old again"))
+    assert await next_job(found) == "old again"
+    for each in (old, new):
+        each.close()
+
+
+async def test_a_name_that_is_removed_again_and_again_costs_no_descriptors(found):
+    before = descriptors()
+    for _ in range(20):
+        found.path.unlink()
+        found.keep()
+    assert descriptors() <= before + inbox._FORMER_MAX
