@@ -1,8 +1,7 @@
-"""The settings made concrete: what the pool decides by on this host, and what its workers are started with."""
+"""What workers are started with, by the settings."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,32 +9,12 @@ from mindbot_config.credentials import WEBHOOK_SECRET
 from mindbot_config.sources import Loaded
 
 from . import handover, mode
-from .core.policy import Policy
 from .runtime.launch import Launch
-from .runtime.pressure import memory_mb
 
 NOT_FOR_WORKERS = frozenset(
     {handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", WEBHOOK_SECRET}
 )
 """What systemd or the operator told the daemon, and nobody else."""
-
-
-def policy(loaded: Loaded) -> Policy:
-    settings = loaded.settings
-    return Policy.of(
-        settings.pool,
-        settings.limits,
-        settings.restart,
-        host_mb=memory_mb(),
-        cores=cores(),
-        beats_required=settings.heartbeat_required,
-        ready_after=settings.worker.ready_after,
-    )
-
-
-def cores() -> int:
-    """Those that we and our workers may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:

@@ -21,6 +21,7 @@ def config(options: argparse.Namespace) -> int:
     from mindbot_config.credentials import Credentials
     from mindbot_config.display import show
     from mindbot_config.errors import ConfigError
+    from mindbot_supervisor import auto_limits
 
     credentials = Credentials.from_environ(loaded.environ)
     try:
@@ -32,6 +33,8 @@ def config(options: argparse.Namespace) -> int:
         return 0
     rows = show(loaded, credentials)
     widths = [min(max(len(row[at]) for row in rows), WIDTH_MAX) for at in range(2)]
+    auto = auto_limits.explained(loaded.settings)
     for key, value, source in rows:
-        print(f"{key.ljust(widths[0])}  {value.ljust(widths[1])}  {source}")
+        where = f"{source}; {auto[key]}" if key in auto else source
+        print(f"{key.ljust(widths[0])}  {value.ljust(widths[1])}  {where}")
     return 0

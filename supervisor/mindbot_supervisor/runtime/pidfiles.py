@@ -5,26 +5,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from mindbot_config import cgroups
 from mindbot_supervisor.core.model import Ref
 
-from . import proctable
-from .proctable import Proc
+from . import process_table
+from .process_table import GONE, Key
 
-SIZE_MAX = 4096
+SIZE_MAX = 64 * 1024
+MEMBERS_MAX = 1024
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Pidfile:
-    """A worker that some daemon started. `started` (clock ticks since boot) tells it from a later process."""
+    """A worker that some daemon started. `started` (seconds since boot) tells it from a later process."""
 
     ref: Ref
     pid: int
-    started: int
+    started: float
     termed: bool = False
     """It was sent its one SIGTERM."""
+    boot: str = ""
+    """The kernel's name for the time since it was started: what was recorded before that is nobody any more."""
+    members: tuple[Key, ...] = ()
+    """What belongs to it and is not in its session: job processes, and orphans."""
 
 
 class Pidfiles:
@@ -34,18 +44,24 @@ class Pidfiles:
         self._runtime_dir = runtime_dir
         self._folder = runtime_dir / "workers"
 
-    def write(self, ref: Ref, pid: int, *, termed: bool = False) -> None:
-        proc = proctable.read_one(pid)
-        if proc is None:
+    def write(self, ref: Ref, pid: int, *, termed: bool = False, members: Iterable[Key] = ()) -> None:
+        found = process_table.find(pid)
+        if found is None:
             return
-        named = {"slot": ref.slot, "generation": ref.generation}
-        text = json.dumps({**named, "pid": pid, "started": proc.started, "termed": termed})
+        named = {"slot": ref.slot, "generation": ref.generation, "pid": pid}
+        record = {**named, "started": process_table.started_at(found), "termed": termed, "boot": boot_id()}
+        text = json.dumps({**record, "members": sorted(members)[:MEMBERS_MAX]})
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(self._path(ref), flags, 0o600)
             with os.fdopen(fd, "w") as file:
                 file.write(text)
+
+    def members(self, ref: Ref) -> tuple[Key, ...]:
+        """What was recorded as belonging to this worker."""
+        record = _read(self._path(ref))
+        return record.members if record is not None and record.boot == boot_id() else ()
 
     def remove(self, ref: Ref) -> None:
         with contextlib.suppress(OSError):
@@ -54,7 +70,7 @@ class Pidfiles:
     def leftovers(self) -> tuple[list[Pidfile], list[Ref]]:
         """Workers of a dead daemon that still live, and the names of all that ever were recorded here.
 
-        A process counts only if pid, start time and its own environment agree: a stranger is never touched.
+        A process counts only if boot, pid and start time agree: a stranger is never touched.
         """
         living: list[Pidfile] = []
         names: list[Ref] = []
@@ -71,13 +87,24 @@ class Pidfiles:
         return living, names
 
     def _alive(self, record: Pidfile) -> bool:
-        proc: Proc | None = proctable.read_one(record.pid)
-        if proc is None or proc.started != record.started or proc.state == proctable.ZOMBIE:
+        found = process_table.find(record.pid)
+        try:
+            return (
+                found is not None
+                and bool(record.boot)
+                and record.boot == boot_id()
+                and process_table.started_at(found) == record.started
+                and os.getsid(record.pid) == record.pid
+            )
+        except (*GONE, psutil.AccessDenied):
             return False
-        return proctable.told(proc) == (str(self._runtime_dir), str(record.ref))
 
     def _path(self, ref: Ref) -> Path:
         return self._folder / f"{ref}.json"
+
+
+def boot_id() -> str:
+    return (cgroups.read(BOOT_ID) or b"").decode().strip()
 
 
 def _read(path: Path) -> Pidfile | None:
@@ -86,9 +113,11 @@ def _read(path: Path) -> Pidfile | None:
         if path.is_symlink() or path.stat().st_size > SIZE_MAX:
             return None
         found = json.loads(path.read_text())
-        slot, generation, pid, started = (found[key] for key in ("slot", "generation", "pid", "started"))
+        slot, generation, pid = (found[key] for key in ("slot", "generation", "pid"))
+        started, boot = float(found["started"]), str(found.get("boot", ""))
+        members = tuple((int(number), float(at)) for number, at in found.get("members", ()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid, started)) or pid <= 1:
+    if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid)) or pid <= 1:
         return None
-    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True)
+    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True, boot, members)
