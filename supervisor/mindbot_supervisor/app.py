@@ -341,6 +341,7 @@ class Daemon:
             runs=pool.command.split()[0] if pool.command else pool.agent,
             mode=self._mode.value,
             socket=str(self._paths.socket),
+            **auto_limits.found(),
         )
 
 

@@ -23,6 +23,12 @@ def policy(settings: Settings) -> Policy:
     )
 
 
+def found() -> dict[str, str]:
+    """What there is for the pool, and who says so."""
+    memory, cpus = resource_limits.memory(), resource_limits.cpus()
+    return {"memory": f"{memory.limit_mb:.0f} MiB, {memory.source}", "cpus": f"{cpus.count:g}, {cpus.source}"}
+
+
 def explained(settings: Settings) -> dict[str, str]:
     """For each setting that is "auto": the number, and where it comes from, such as "auto: 96 MiB; one worker has 96 of
     200 MiB, cgroup memory.max of /box".

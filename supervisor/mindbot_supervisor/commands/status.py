@@ -50,6 +50,7 @@ def render(answer: dict[str, Any]) -> str:
         f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
     lines += [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if key in daemon]
+    lines += [f"failing: {_failing(each)}" for each in daemon.get("unhealthy") or ()]
     rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -65,6 +66,10 @@ def _cell(row: dict[str, Any], key: str) -> str:
     if value is not None and key == "uptime":
         return _time(value)
     return _or_dash(value)
+
+
+def _failing(each: dict[str, Any]) -> str:
+    return f"{each['name']}, for {_time(each['for'])}: {each['error']}"
 
 
 def _helper(each: dict[str, Any]) -> str:
