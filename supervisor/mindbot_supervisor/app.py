@@ -22,7 +22,8 @@ from mindbot_config.paths import Paths, resolve
 from mindbot_config.shown_text import shown
 from mindbot_worker.wire import Beat
 
-from . import bugs, from_settings, handover, mode, sockets, upgrade
+from . import auto_limits, bugs, from_settings, handover, mode, sockets, upgrade
+from .activities import Activities
 from .child_environment import for_children
 from .core import events
 from .core.model import Change, Ref
@@ -102,8 +103,10 @@ class Daemon:
         self._signals = Signals()
         self._signals.listen()
         bugs.report_to(self._logs.note)
+        self._activities = Activities(self._logs.note)
         linux.become_subreaper()
         self._notices = Notices(lambda level, event, fields: self._logs.note(event, level, **fields), self._logs.mask)
+        self._notices.keep_up = self._activities.add("notices").keep_up
         self._notify(self._loaded)
         if self._state is None:
             self._note_start()
@@ -156,16 +159,21 @@ class Daemon:
         return gave_up.code
 
     async def _serve_signals(self) -> None:
+        serving = self._activities.add("signals")
         while True:
-            self._signals.serve(await self._signals.next())
+            number = await self._signals.next()
+            serving.attempt(partial(self._signals.serve, number), pause=False)
             self._readiness.inform_systemd()
 
     def _look_after(self) -> None:
-        """Every second, by a timer: a task that waits would cost the daemon more than the look."""
+        """Every second, by a timer: a task that waits would cost the daemon more than the look. Nothing stops it."""
         self._looking_after = asyncio.get_running_loop().call_later(self._readiness.interval, self._look_after)
-        self._readiness.inform_systemd()
-        self._files.keep()
-        self._reloader.watch_env()
+        self._informing.attempt(self._readiness.inform_systemd, pause=False)
+        self._keeping_files.attempt(self._files.keep)
+        self._watching_env.attempt(self._reloader.watch_env)
+        self._counting.attempt(self._count_usage)
+
+    def _count_usage(self) -> None:
         self._usage.tick(time.monotonic(), int(time.time() // DAY), self._engine.pool.workers)
 
     # -- putting it together -------------------------------------------------------------------------------------------
@@ -187,17 +195,26 @@ class Daemon:
 
     def _put_together(self) -> None:
         note = self._logs.note
+        names = ("systemd", "runtime files", "env watch", "usage")
+        informing, keeping, watching, counting = map(self._activities.add, names)
+        self._informing, self._keeping_files, self._watching_env, self._counting = (
+            informing,
+            keeping,
+            watching,
+            counting,
+        )
         self._records = FlightRecords(
             self._paths.state_dir,
             redact=self._logs.mask,
             transcripts=lambda: self._reloader.loaded.settings.log.log_transcripts,
             failed=lambda why: note(events.JOURNAL_FAILED, "warning", detail=why),
+            writing=self._activities.add("journal writer"),
         )
         self._usage = UsageBook(self._loaded.settings.usage, note, time.monotonic())
         self._metrics = Metrics()
         self._engine = engine = self._make_engine()
         systemd = Systemd(self._loaded.environ)
-        self._readiness = Readiness(engine.pool, systemd, note, self._started)
+        self._readiness = Readiness(engine.pool, systemd, note, self._started, self._activities.not_watching)
         self._stopper = Stopper(engine, systemd, note)
         self._reloader = Reloader(
             self._loaded, self._load, self._launch, self._follow, note, engine, self._mode, self._paths.runtime_dir
@@ -223,11 +240,12 @@ class Daemon:
         self._signals.actions = self._actions()
 
     def _make_engine(self) -> Engine:
-        pool = Pool(from_settings.policy(self._loaded), time.monotonic())
-        engine = Engine(pool, self._launch(self._loaded), tell=self._tell, write_output=self._write_output)
+        pool = Pool(auto_limits.policy(self._loaded.settings), time.monotonic())
+        launch = self._launch(self._loaded)
+        engine = Engine(pool, launch, self._activities, tell=self._tell, write_output=self._write_output)
         engine.launcher.tell(self._logs.note)
-        engine.on_beat, engine.on_sample = self._heard, self._records.flights.sample
-        engine.other_children = self._children
+        engine.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
+        engine.processes.other_children = self._children
         return engine
 
     def _launch(self, loaded: Loaded) -> Launch:
@@ -322,8 +340,9 @@ class Daemon:
     def _status(self) -> Json:
         view = View(own_version(), os.getpid(), self._mode.value, self._started)
         status = view.status(self._engine.pool, time.monotonic(), time.time())
-        launcher = figures.of_launcher(self._engine.launcher.describe(), self._engine.helpers)
-        supervisor = {**status["supervisor"], **launcher}
+        launcher = figures.of_launcher(self._engine.launcher.describe(), self._engine.processes.helpers)
+        unhealthy = [health.fields() for health in self._activities.unhealthy()]
+        supervisor = {**status["supervisor"], **launcher, "unhealthy": unhealthy}
         return {**status, "supervisor": supervisor, "usage": self._usage.totals()}
 
     async def _exposed(self, accept: str) -> tuple[bytes, str]:
@@ -346,6 +365,7 @@ class Daemon:
             runs=pool.command.split()[0] if pool.command else pool.agent,
             mode=self._mode.value,
             socket=str(self._paths.socket),
+            **auto_limits.found(),
         )
         for warning in self._loaded.warnings:
             self._logs.note(events.CONFIG_WARNED, "warning", detail=warning)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from .activities import where
 from .core import events
-
-FRAMES = 5
 
 
 def report_to(note: Callable[..., None]) -> None:
@@ -18,9 +15,7 @@ def report_to(note: Callable[..., None]) -> None:
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         exc = context.get("exception")
-        frames = traceback.extract_tb(exc.__traceback__) if isinstance(exc, BaseException) else []
-        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-FRAMES:]]
         what = f"{type(exc).__name__}: {exc}" if exc is not None else str(context.get("message"))
-        note(events.SUPERVISOR_BUG, "critical", detail=what, where=where)
+        note(events.SUPERVISOR_BUG, "critical", detail=what, where=where(exc) if isinstance(exc, BaseException) else [])
 
     asyncio.get_running_loop().set_exception_handler(report)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from .activities import Activity
 from .core import events
 from .core.model import Change, Ref
 from .core.pool import Pool
@@ -33,10 +34,11 @@ class FlightRecords:
         redact: Callable[[str], str],
         transcripts: Callable[[], bool],
         failed: Callable[[str], None],
+        writing: Activity,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._folder = state_dir / FOLDER
-        self._journal = Journal(self._folder, lambda why: self._from_thread(failed, why))
+        self._journal = Journal(self._folder, lambda why: self._from_thread(failed, why), writing=writing)
         stamp = {"daemon": os.getpid()}
         self.flights = Recorder(
             self._journal.put, redact, time.monotonic, time.time, transcripts=transcripts, stamp=stamp

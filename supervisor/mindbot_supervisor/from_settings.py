@@ -1,4 +1,4 @@
-"""The settings made concrete: what the pool decides by on this host, and what its workers are started with."""
+"""What workers are started with, by the settings."""
 
 from __future__ import annotations
 
@@ -11,31 +11,10 @@ from pathlib import Path
 from mindbot_config.errors import ConfigError
 from mindbot_config.load import Loaded
 from mindbot_config.read_file import WITHIN, bounded
-from mindbot_config.show import Resolved
 
 from . import mode
 from .child_environment import for_children
-from .core.policy import Policy
 from .runtime.launch import Launch
-from .runtime.pressure import memory_mb
-
-
-def policy(loaded: Loaded) -> Policy:
-    settings = loaded.settings
-    return Policy.of(
-        settings.pool,
-        settings.limits,
-        settings.restart,
-        host_mb=memory_mb(),
-        cores=cores(),
-        beats_required=settings.heartbeat_required,
-        ready_after=settings.worker.ready_after,
-    )
-
-
-def cores() -> int:
-    """Those that we and our workers may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:
@@ -43,23 +22,6 @@ def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launc
     environ = {**for_children(loaded.environ), **extra}
     settings = loaded.settings
     return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings))
-
-
-# -- what "auto" means here --------------------------------------------------------------------------------------------
-
-
-def resolved(loaded: Loaded) -> dict[str, Resolved]:
-    """The number that each setting of "auto" stands for on this host, and where it came from, for `config show`."""
-    decided, count = policy(loaded), loaded.settings.pool.workers
-    memory = f"{memory_mb():.0f} MiB, the memory of the host"
-    hard = f"an equal share for {count} workers of four fifths of {memory}"
-    soft = "three quarters of limits.memory_hard_mb"
-    return {
-        "limits.memory_hard_mb": Resolved(decided.memory_hard_mb, hard),
-        "limits.memory_soft_mb": Resolved(decided.memory_soft_mb, soft),
-        "pool.max_starting": Resolved(decided.max_starting, "one for each core that may be used"),
-        "pool.max_draining": Resolved(decided.max_draining, "as many as pool.workers"),
-    }
 
 
 def check_log_file(loaded: Loaded) -> None:

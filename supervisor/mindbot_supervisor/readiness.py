@@ -23,6 +23,8 @@ class Readiness:
     systemd: Systemd
     note: Callable[..., None]
     started: float
+    not_watching: Callable[[], str | None]
+    """Why the daemon cannot be trusted to look after its workers now, or None."""
     was_ready: bool = False
 
     @property
@@ -43,15 +45,17 @@ class Readiness:
             self.systemd.ready()
 
     def inform_systemd(self) -> None:
-        self.systemd.alive()
+        """Its watchdog is fed only while the workers are really looked after."""
+        failing = self.not_watching()
+        if failing is None:
+            self.systemd.alive()
         if self.pool.stopping:
             self.systemd.extend(EXTENSION)
-        self.systemd.status(
-            f"{self.pool.ready} of {len(self.pool.slots)} workers ready, {self.pool.active_calls} calls"
-        )
+        status = f"{self.pool.ready} of {len(self.pool.slots)} workers ready, {self.pool.active_calls} calls"
+        self.systemd.status(status if failing is None else f"{status}; {failing}")
 
     def unready(self) -> str | None:
-        """Why no caller could be served now, or None."""
+        """Why no caller could be served now, or not be looked after; or None."""
         pool = self.pool
         if pool.stopping:
             return "the pool is stopping"
@@ -60,4 +64,4 @@ class Readiness:
             return pool.brake.hold.detail if pool.brake.hold else "no worker is ready"
         if all(worker.registered is False for worker in ready):
             return pool.brake.hold.detail if pool.brake.hold else "no worker is registered with LiveKit"
-        return None
+        return self.not_watching()

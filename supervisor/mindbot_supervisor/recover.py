@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mindbot_config import resource_limits
 from mindbot_config.credentials import Credentials
 from mindbot_config.settings import Settings
 from mindbot_worker import wire
 
 from .core.answers import Terms
-from .from_settings import cores
 from .runtime.engine import Engine
 from .runtime.livekit_api import LiveKitApi
 from .runtime.rescue import Rescuer
@@ -34,4 +34,4 @@ def follow(engine: Engine, settings: Settings, environ: Mapping[str, str], runti
 
 def moves_at_once() -> int:
     """One for two cores: while the new agent comes in, the old one takes about as much CPU to leave."""
-    return max(cores() // 2, 1)
+    return max(resource_limits.cpus().whole // 2, 1)

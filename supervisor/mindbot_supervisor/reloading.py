@@ -16,7 +16,7 @@ from pathlib import Path
 from mindbot_config.errors import ConfigError
 from mindbot_config.load import Loaded
 
-from . import from_settings, mode, recover
+from . import auto_limits, mode, recover
 from .core import events
 from .errors import Refused, SupervisorError
 from .mode import Mode
@@ -87,7 +87,7 @@ class Reloader:
             self.note(events.CONFIG_WARNED, "warning", detail=warning)
         self.loaded, self.before, engine.launch = new, engine.launch, launch
         engine.launcher.check_code()
-        engine.pool.follow(from_settings.policy(new))
+        engine.pool.follow(auto_limits.policy(new.settings))
         self.followed(new)
         self.recover()
         if new.settings.pool.workers != old.settings.pool.workers:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from livekit.agents import AgentServer
 
+from mindbot_config import resource_limits
 from mindbot_config.settings import Settings
 from mindbot_worker import livekit_internals as internals
 from mindbot_worker.capacity import Capacity
@@ -30,7 +31,7 @@ def apply(server: AgentServer, settings: Settings, *, reports_to: Path, worker: 
     wait = internals.get(server, "initialize_process_timeout", 0.0)
     internals.put(server, "initialize_process_timeout", max(wait, _INITIALIZE_MIN))
     if not internals.has_own_idle_processes(server):
-        internals.put(server, "num_idle_processes", idle_processes(os.cpu_count() or 1, settings.pool.workers))
+        internals.put(server, "num_idle_processes", idle_processes(resource_limits.cpus().whole, settings.pool.workers))
     if settings.pool.agent_name and not internals.get(server, "agent_name"):
         internals.put(server, "agent_name", settings.pool.agent_name)
     internals.put(server, "preload_modules", [*_PRELOADED, *(internals.get(server, "preload_modules") or ())])
@@ -43,7 +44,7 @@ def apply(server: AgentServer, settings: Settings, *, reports_to: Path, worker: 
 
 
 def idle_processes(cores: int, workers: int) -> int:
-    """Warm job processes per worker: one for each core of the host, shared among its workers."""
+    """Warm job processes per worker: one for each core that may be used, shared among the workers."""
     return math.ceil(cores / workers)
 
 

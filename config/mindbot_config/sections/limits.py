@@ -36,7 +36,8 @@ class Limits(Section):
     "auto": three quarters of `memory_hard_mb`."""
     memory_hard_mb: AutoMegabytes = "auto"
     """MiB of the process tree (PSS) above which the worker's calls are migrated and it is killed.
-    "auto": an equal share of four fifths of the host's memory."""
+    "auto": an equal share of four fifths of the memory that the lowest limit of the own cgroups allows, else of the
+    host's, without 80 MiB for the supervisor itself."""
     leak_horizon: float = Field(default=3600.0, ge=0)
     """A worker whose memory, at its present slope, will meet the soft limit within so many seconds leaks, and is
     drained early; 0 is off."""

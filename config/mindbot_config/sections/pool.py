@@ -41,7 +41,8 @@ class Pool(Section):
     """So many draining workers at most exist beside the pool, which bounds the memory of a roll.
     "auto": as many as `workers`."""
     max_starting: AutoCount = "auto"
-    """So many workers at most start at one time when the pool is filled. "auto": one for each core."""
+    """So many workers at most start at one time when the pool is filled. "auto": one for each CPU that the affinity and
+    the quota of the own cgroups allow."""
 
     @field_validator("agent")
     @classmethod

@@ -53,9 +53,9 @@ def show(
     """Show each setting with its value and its source; secrets are hidden."""
     loaded, credentials = _checked(context)
     from mindbot_config.show import show as rows_of
-    from mindbot_supervisor import from_settings
+    from mindbot_supervisor import auto_limits
 
-    rows = rows_of(loaded, credentials, from_settings.resolved(loaded))
+    rows = rows_of(loaded, credentials, auto_limits.resolved(loaded.settings))
     if output.on_terminal():
         tables.show(("KEY", "VALUE", "SOURCE"), rows)
     else:

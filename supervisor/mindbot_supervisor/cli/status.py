@@ -77,7 +77,8 @@ def headlines(answer: dict[str, Any]) -> list[str]:
         f"calls: {calls['active']} active, {calls['ended']} ended, {calls['recovered']} recovered, "
         f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
-    return lines + [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if daemon.get(key)]
+    lines += [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if daemon.get(key)]
+    return lines + [f"failing: {_failing(each)}" for each in daemon.get("unhealthy") or ()]
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -99,6 +100,10 @@ def _cell(row: dict[str, Any], key: str) -> str:
         case "uptime":
             return "-"
     return _or_dash(value)
+
+
+def _failing(each: dict[str, Any]) -> str:
+    return f"{each['name']}, for {_time(each['for'])}: {each['error']}"
 
 
 def _helper(each: dict[str, Any]) -> str:

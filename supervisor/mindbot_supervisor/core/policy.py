@@ -9,7 +9,11 @@ from mindbot_config.sections.pool import Pool
 from mindbot_config.sections.restart import Restart
 
 HARD_SHARE = 0.8
-"""Of the host's memory, what all workers together may use before one is killed ("auto")."""
+"""Of the memory there is, what all workers together may use before one is killed ("auto")."""
+OWN_MB = 80.0
+"""MiB that the supervisor itself takes at most, and workers cannot have: much of a small container."""
+OWN_SHARE_MAX = 0.5
+"""No more than this share is put aside for the supervisor, however little there is."""
 SOFT_SHARE = 0.75
 """Of a worker's hard limit, where it is drained ("auto")."""
 
@@ -56,9 +60,9 @@ class Policy:
         beats_required: bool = True,
         ready_after: float = 1.0,
     ) -> Policy:
-        """Resolve every "auto" for a host with `host_mb` MiB of memory and `cores` usable cores."""
+        """Resolve every "auto" for a host, or a container, with `host_mb` MiB of memory and `cores` usable cores."""
         hard = limits.memory_hard_mb
-        hard_mb = host_mb * HARD_SHARE / pool.workers if hard == "auto" else hard
+        hard_mb = for_workers(host_mb) / pool.workers if hard == "auto" else hard
         soft = limits.memory_soft_mb
         return cls(
             pool=pool,
@@ -71,3 +75,8 @@ class Policy:
             beats_required=beats_required,
             ready_after=ready_after,
         )
+
+
+def for_workers(host_mb: float) -> float:
+    """MiB that all workers together may use of so much memory."""
+    return (host_mb - min(OWN_MB, host_mb * OWN_SHARE_MAX)) * HARD_SHARE

@@ -16,6 +16,8 @@ CPU_SOME = 80.0
 """Percent of the last 10 s in which some task waited for a CPU (PSI "some"): nearly always, so everybody is late."""
 ROOM_SHARE, ROOM_MIN, ROOM_MAX = 0.05, 300.0, 1024.0
 """MiB that must stay available: 5 % of the host, but room for one more worker and no more than 1 GiB."""
+ROOM_OF_LITTLE = 0.15
+"""Where there is little memory, such as 200 MiB for a container, no more than this share must stay available."""
 SHORT_FOR = 5.0
 """Seconds for which memory must be short before anybody has to leave: one peak is none."""
 SETTLE = 30.0
@@ -30,7 +32,10 @@ PATIENCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One look at the host: PSI in percent of the last 10 s, memory in MiB; None where the kernel does not tell."""
+    """One look at the host: PSI in percent of the last 10 s, memory in MiB; None where the kernel does not tell.
+
+    In a container, or under a limit of the service, all of it is the container's: see monitoring/host_pressure.py.
+    """
 
     cpu_some: float | None = None
     memory_full: float | None = None
@@ -139,7 +144,7 @@ def shortage(host: Host) -> Shortage | None:
         return Shortage(host.memory_full, MEMORY_FULL, "percent of the time in which all tasks waited for memory")
     if host.available_mb is None or host.total_mb is None:
         return None
-    room = max(ROOM_MIN, min(ROOM_SHARE * host.total_mb, ROOM_MAX))
+    room = min(max(ROOM_MIN, min(ROOM_SHARE * host.total_mb, ROOM_MAX)), ROOM_OF_LITTLE * host.total_mb)
     if host.available_mb >= room:
         return None
-    return Shortage(host.available_mb, room, "MiB of the host's memory are available")
+    return Shortage(host.available_mb, room, f"MiB of memory are available of {host.total_mb:.0f}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_config.read_file import read_regular
+from mindbot_supervisor.activities import Activity
 
 FILE_MAX = 2 * 1024 * 1024
 """Bytes of the file under way; with the one before it, the journal takes twice as much at the most."""
@@ -26,21 +27,36 @@ NOW, BEFORE = "flight.jsonl", "flight.1.jsonl"
 
 
 class Journal:
-    """`problem` is called, in the journal's thread, when the journal begins to fail."""
+    """`problem` is called, in the journal's thread, when the journal begins to fail; `writing` is how its thread is."""
 
-    def __init__(self, folder: Path, problem: Callable[[str], None], limit: int = FILE_MAX) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        problem: Callable[[str], None],
+        limit: int = FILE_MAX,
+        writing: Activity | None = None,
+    ) -> None:
         self._folder, self._problem, self._limit = folder, problem, limit
+        self._writing = writing or Activity("journal writer", lambda *_: None)
         self._entries: queue.Queue[bytes | None] = queue.Queue(WAITING)
         self._failing = False
         self._thread: threading.Thread | None = None
 
     def put(self, line: str) -> None:
         """Queue one entry. Never blocks and never fails."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-            self._thread.start()
+        if self._thread is None or not self._thread.is_alive():
+            self._begin()
         with suppress(queue.Full):
             self._entries.put_nowait(line.encode(errors="replace") + b"\n")
+
+    def _begin(self) -> None:
+        """A thread that writes, if there can be one now; else the next entry tries again."""
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # the limit on threads of this user
+            self._thread = None
+            self._writing.failed(exc)
 
     def flush(self) -> None:
         """Write what is queued, for CLOSE_WAIT seconds at most, and end the thread; the next entry starts another."""
@@ -51,17 +67,25 @@ class Journal:
             thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
+        self._writing.run(self._write_entries, threading.Event())
+
+    def _write_entries(self) -> None:
+        """Until the end is told. An entry that cannot be written is lost, and the next one is tried."""
         while (entry := self._entries.get()) is not None:
             self._write_or_tell(entry)
 
     def _write_or_tell(self, entry: bytes) -> None:
         try:
             self._write(entry)
-            self._failing = False
         except OSError as exc:
+            why = f"cannot write {self._folder / NOW}: {exc.strerror}"
             if not self._failing:
-                self._problem(f"cannot write {self._folder / NOW}: {exc.strerror}")
+                self._problem(why)
             self._failing = True
+            self._writing.failed(why, quietly=True)
+        else:
+            self._failing = False
+            self._writing.worked()
 
     def _write(self, entry: bytes) -> None:
         _make(self._folder)

@@ -8,7 +8,7 @@ import platform
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -49,12 +49,14 @@ class Notices:
         self._news = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self.keep_up: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]] = lambda work: work()
+        """Runs the task that posts, and runs it again if it fails."""
 
     def follow(self, url: str, secret: str, wanted: Collection[str]) -> None:
         """Send these events there from now on; nothing with an empty `url`."""
         self._webhook, self._wanted = Webhook(url, secret) if url else None, frozenset(wanted)
         if self._webhook is not None and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._send_all())
+            self._task = asyncio.get_running_loop().create_task(self._post())
 
     def offer(self, level: str, event: str, fields: Fields) -> None:
         """Something happened."""
@@ -101,6 +103,9 @@ class Notices:
             self._dropped += 1
         else:
             self._waiting.append(notice)
+
+    async def _post(self) -> None:
+        await self.keep_up(self._send_all)
 
     async def _send_all(self) -> None:
         import aiohttp  # where notices are wanted: it takes long to load

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
 from mindbot_config.sections.http import Http
 
 HIDDEN = "hidden"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mindbot_supervisor.core.model import Ref
 
-from . import proctable
+from . import process_table
 from .child import signal_to
 from .pidfiles import Pidfile
 
@@ -27,8 +27,8 @@ class Adopted:
             pidfd = os.pidfd_open(record.pid)
         except OSError:
             return False
-        found = proctable.read_one(record.pid)
-        if found is None or found.started != record.started:
+        found = process_table.find(record.pid)
+        if found is None or process_table.started_at(found) != record.started:
             os.close(pidfd)
             return False
         self._pidfds[record.ref] = pidfd

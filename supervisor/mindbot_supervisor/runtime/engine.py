@@ -7,11 +7,11 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from mindbot_supervisor.activities import Activities
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import (
     Action,
@@ -25,31 +25,28 @@ from mindbot_supervisor.core.actions import (
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.model import Change, Exit, Reason, Ref
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.errors import SupervisorError
+from mindbot_supervisor.monitoring import oom_killer
 from mindbot_worker import wire
 
-from . import hint, oom_jobs, proctable, stacks, sweep
+from . import hint, stacks
 from .adopted import Adopted
 from .batches import Batches
-from .cgroups import Cgroups
 from .child import Child
 from .launch import Launch
 from .launcher import Launcher
-from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
+from .process_table import Key
+from .process_watch import LEFTOVER_GRACE, ProcessWatch
 from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
-from .sampler import Look, Sampler
-from .trees import Trees
 
 LOOK_GRACE = 0.1
 """Seconds that a look of the sampler may be late; usually it saves the tick a wake-up of its own."""
-LEFTOVER_GRACE = 1.0
-"""Seconds that helpers of a worker which ended as asked have to follow it (LiveKit's end within 0.5 s)."""
 
 WriteOutput = Callable[[Ref, int, str, str, Mapping[str, object]], None]
 
@@ -58,7 +55,13 @@ class Engine:
     """Owns the children of one pool. All methods belong to the loop's thread."""
 
     def __init__(
-        self, pool: Pool, launch: Launch, *, tell: Callable[[Change], None], write_output: WriteOutput
+        self,
+        pool: Pool,
+        launch: Launch,
+        activities: Activities,
+        *,
+        tell: Callable[[Change], None],
+        write_output: WriteOutput,
     ) -> None:
         self.pool = pool
         self._tell, self._write_output = tell, write_output
@@ -70,26 +73,20 @@ class Engine:
         self._pidfiles = Pidfiles(self._runtime_dir)
         self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
-        self._trees = Trees(launch.runtime_dir)
-        limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
-        cgroups = Cgroups.find()
-        self._oom = Oom(cgroups, KernelLog())
-        self._sampler = Sampler(
-            self._trees.family, self._trees.lock, limits.check_interval, soft, self._deliver, cgroups
+        self._deciding = activities.add("decisions", essential=True)
+        self._recording = activities.add("worker records")
+        self._unrecorded: set[Ref] = set()
+        self.processes = ProcessWatch(
+            pool, self.launcher, activities, tell=tell, looked=self._looked, workers=self._pids, changed=self._record
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self.recoveries = Recoveries(pool, self.carry_out, self._background)
-        self.other_children: set[int] = set()
-        """Pids of children that are no workers; somebody else reaps them."""
+        self.recoveries = Recoveries(pool, self.carry_out, self._background, activities.add("recovery"))
         self._timer: asyncio.TimerHandle | None = None
-        self.helpers: Mapping[int, Sample] = {}
-        """What the template and its job server take, by pid."""
         self.gave_up: GiveUp | None = None
         self.ended = asyncio.Event()
         """Set when the pool was told to stop and nothing of it is left, or when it gave up."""
         self.on_beat: Callable[[Ref, wire.Beat, float], None] = lambda *_: None
-        self.on_sample: Callable[[Ref, Sample, float], None] = lambda *_: None
-        """For whoever keeps a record of what was heard and seen."""
+        """For whoever keeps a record of what was heard."""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -103,7 +100,7 @@ class Engine:
                 self._adopt(record)
         with contextlib.suppress(SupervisorError):  # only lines of leftovers are lost, and `keep_files` tells it
             self._rejoin.keep()
-        self._sampler.start()
+        self.processes.start()
         self.launcher.prepare()
         self._tick()
 
@@ -132,7 +129,7 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._sampler.stop()
+        self.processes.stop()
         self._rejoin.close()
         self.recoveries.cancel()
         while self._tasks:
@@ -140,20 +137,27 @@ class Engine:
         await self.recoveries.close()
         await self.launcher.close()
         self._beats.close()
-        sweep.reap_orphans(proctable.read_all(), self._other_children())
-        self._oom.log.close()
+        await self.processes.close()
 
     def _tick(self) -> None:
         """Judge what is known: with each look of the sampler, and by the clock where none comes in time."""
         if self._timer is not None:
             self._timer.cancel()
         now = time.monotonic()
-        self.carry_out(self.pool.tick(now))
-        due = self.pool.wake_at()
         wait = self.pool.policy.limits.check_interval + LOOK_GRACE
-        if due is not None:
-            wait = min(wait, max(due - now, 0.01))
-        self._timer = self._loop.call_later(wait, self._tick)
+        self._timer = self._loop.call_later(wait, self._tick)  # whatever becomes of this one
+        self._deciding.attempt(lambda: self.carry_out(self.pool.tick(now)), pause=False)
+        due = self.pool.wake_at()
+        if due is not None and due - now < wait:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(max(due - now, 0.01), self._tick)
+
+    def _looked(self) -> None:
+        """The sampler has come round."""
+        for ref in list(self._unrecorded):
+            self._record(ref)
+        if self._timer is not None:
+            self._tick()
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -166,7 +170,7 @@ class Engine:
         self._check_ended()
 
     def _check_ended(self) -> None:
-        if self.pool.stopping and not self.pool.workers and not self._running and not self._trees.busy:
+        if self.pool.stopping and not self.pool.workers and not self._running and not self.processes.ends.busy:
             self.ended.set()
 
     def _act(self, action: Action) -> None:
@@ -185,7 +189,7 @@ class Engine:
             case Kill(ref=ref):
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
-                self._background(self._trees.kill(ref))
+                self._background(self.processes.kill(ref))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -207,7 +211,7 @@ class Engine:
             return
         running.child.signal(number)
         if number == signal.SIGTERM:
-            self._pidfiles.write(ref, running.child.pid, termed=True)
+            self._record(ref, termed=True)
 
     def _never_born(self, ref: Ref) -> None:
         self.carry_out(self.pool.exited(ref, Exit(code=0), time.monotonic()))
@@ -236,14 +240,27 @@ class Engine:
 
     def resume(self, ref: Ref, started: Child, held: bytes) -> None:
         """Watch a child that an earlier version of this program started."""
+        self.processes.tree.recall(ref, self._pidfiles.members(ref))
         self._started(ref, started).beats.feed(held)
+
+    def _record(self, ref: Ref, *, termed: bool = False) -> None:
+        """For the daemon after us, if this one dies: what cannot be written is tried again in the next round."""
+        running, worker = self._running.get(ref), self.pool.workers.get(ref)
+        if running is not None:
+            pid, termed = running.child.pid, termed or (worker is not None and worker.termed)
+            members = self.processes.beyond(ref)
+            self._unrecorded.add(ref)
+            self._recording.attempt(lambda: self._write_record(ref, pid, termed, members))
+
+    def _write_record(self, ref: Ref, pid: int, termed: bool, members: Sequence[Key]) -> None:
+        self._pidfiles.write(ref, pid, termed=termed, members=members)
+        self._unrecorded.discard(ref)
 
     def _started(self, ref: Ref, started: Child) -> Running:
         running = Running(started, self._output(ref, started.pid), self._beats, partial(self._beat, ref))
         self._running[ref] = running
-        self._trees.take(started.pid, ref)
-        self._pidfiles.write(ref, started.pid)
-        self._oom.spawned(ref, started.pid, time.monotonic())
+        self.processes.take(ref, started)
+        self._record(ref)
         running.watch(partial(self._exited, ref))
         return running
 
@@ -256,7 +273,7 @@ class Engine:
     def _adopt(self, record: Pidfile) -> None:
         if not self._adopted.take(record):
             return
-        self._trees.take(record.pid, record.ref)
+        self.processes.adopt(record.ref, record.pid, record.members)
         if record.ref not in self.pool.workers:
             self.carry_out(self.pool.adopt(record.ref, record.pid, time.monotonic(), termed=record.termed))
 
@@ -273,7 +290,7 @@ class Engine:
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
 
     async def _dump(self, ref: Ref) -> None:
-        tree = await self._trees.members(ref)
+        tree = await self.processes.members(ref)
         running = self._running.get(ref)
         if running is not None:
             await stacks.ask(tree, running.child.pid, running.output)
@@ -299,9 +316,9 @@ class Engine:
             self.carry_out(self.pool.beat_rejected(ref, str(exc), now))
             return
         if beat.source == wire.FROM_LOOP:
-            self._trees.family.told[ref] = beat.pids
+            self.processes.heard(ref, beat)
             self.on_beat(ref, beat, now)
-            for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
+            for change in oom_killer.jobs_killed(self.processes.oom, self.pool, ref, beat, now):
                 self._tell(change)
         self.carry_out(self.pool.beat(ref, beat, now))
 
@@ -324,45 +341,32 @@ class Engine:
         """The exit, and for a SIGKILL that we did not send what the kernel says of it."""
         worker = self.pool.workers.get(ref)
         ours = worker is not None and worker.killed
-        found = self._oom.explain(ref, pid, time.monotonic()) if ended.signal == signal.SIGKILL and not ours else None
-        self._oom.forget(ref)
-        return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
+        return self.processes.cause(ref, pid, ended, unexplained=ended.signal == signal.SIGKILL and not ours)
 
     def _sweep(self, ref: Ref, grace: float) -> None:
-        self._trees.begin_end(ref)
+        self.processes.ends.begin_end(ref)
         if not grace:
-            self._trees.strike(ref)
+            self.processes.ends.strike(ref)
         self._background(self._end_tree(ref, grace))
 
     async def _end_tree(self, ref: Ref, grace: float) -> None:
         if self.recoveries.under_way:
             await asyncio.sleep(DISPATCHES_FIRST)
-        await self._trees.end(ref, grace)
+        await self.processes.end(ref, grace)
         self._pidfiles.remove(ref)
         self._check_ended()
 
-    def _deliver(self, look: Look) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon is ending
-            self._loop.call_soon_threadsafe(self._looked, look)
-
-    def _looked(self, look: Look) -> None:
-        now = time.monotonic()
-        self._oom.looked({ref: reading for ref, reading in look.kills.items() if ref in self._running})
-        self.pool.host(look.host, now)
-        self.helpers, self._sampler.helpers = look.helpers, self.launcher.helpers()
-        for ref, sample in look.samples.items():
-            self.pool.sample(ref, sample, now)
-            self.on_sample(ref, sample, now)
-        known = {running.child.pid for running in self._running.values()} | self._other_children()
-        sweep.reap_orphans(look.table, known)
-        if self._timer is not None:
-            self._tick()
-
-    def _other_children(self) -> set[int]:
-        return self.other_children | self.launcher.pids()
+    def _pids(self) -> set[int]:
+        return {running.child.pid for running in self._running.values()}
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        exc = task.exception() if not task.cancelled() else None
+        if exc is not None:  # told at once, and not only when it is thrown away
+            self._loop.call_exception_handler({"message": "background work failed", "exception": exc})

@@ -21,7 +21,7 @@ _STACK = re.compile(r'^(Current thread 0x|Thread 0x|Stack \(most recent call fir
 _OWN = frozenset({"timestamp", "host", "worker", "slot", "pid"})
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
-_RESERVED = ("supervisor.", "worker.", "slot.", "pool.", "call.", "limit.", "beat.", "config.")
+_RESERVED = ("supervisor.", "worker.", "slot.", "pool.", "call.", "limit.", "beat.", "config.", "orphan.", "claim.")
 """Events that only the supervisor tells: a worker's own word for them is kept as a debug record."""
 
 Write = Callable[[str, str, Mapping[str, object]], None]

@@ -5,29 +5,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from mindbot_config import cgroups
 from mindbot_config.read_file import read_regular
 from mindbot_supervisor.core.model import Ref
 
-from . import proctable
-from .proctable import Proc
+from . import process_table
+from .process_table import GONE, Key
 
-SIZE_MAX = 4096
+SIZE_MAX = 64 * 1024
+MEMBERS_MAX = 1024
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 FRESH = 3600.0
 """Seconds between two touches of the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pidfile:
-    """A worker that some daemon started. `started` (clock ticks since boot) tells it from a later process."""
+    """A worker that some daemon started. `started` (seconds since boot) tells it from a later process."""
 
     ref: Ref
     pid: int
-    started: int
+    started: float
     termed: bool = False
     """It was sent its one SIGTERM."""
+    boot: str = ""
+    """The kernel's name for the time since it was started: what was recorded before that is nobody any more."""
+    members: tuple[Key, ...] = ()
+    """What belongs to it and is not in its session: job processes, and orphans."""
 
 
 class Pidfiles:
@@ -42,11 +52,12 @@ class Pidfiles:
         """Inode and time of the folder when the files were last known to be there."""
         self._touched = -FRESH
 
-    def write(self, ref: Ref, pid: int, *, termed: bool = False) -> None:
-        proc = proctable.read_one(pid)
-        if proc is None:
+    def write(self, ref: Ref, pid: int, *, termed: bool = False, members: Iterable[Key] = ()) -> None:
+        found = process_table.find(pid)
+        if found is None:
             return
-        self._texts[ref] = json.dumps(_fields(Pidfile(ref, pid, proc.started, termed)))
+        started, known = process_table.started_at(found), tuple(sorted(members)[:MEMBERS_MAX])
+        self._texts[ref] = json.dumps(_fields(Pidfile(ref, pid, started, termed, boot_id(), known)))
         self._put(ref)
 
     def _put(self, ref: Ref) -> None:
@@ -85,6 +96,11 @@ class Pidfiles:
             return None
         return found.st_ino, found.st_mtime_ns
 
+    def members(self, ref: Ref) -> tuple[Key, ...]:
+        """What was recorded as belonging to this worker."""
+        record = _read(self._path(ref))
+        return record.members if record is not None and record.boot == boot_id() else ()
+
     def remove(self, ref: Ref) -> None:
         self._texts.pop(ref, None)
         with contextlib.suppress(OSError):
@@ -93,7 +109,7 @@ class Pidfiles:
     def leftovers(self) -> tuple[list[Pidfile], list[Ref]]:
         """Workers of a dead daemon that still live, and the names of all that ever were recorded here.
 
-        A process counts only if pid, start time and its own environment agree: a stranger is never touched.
+        A process counts only if boot, pid and start time agree: a stranger is never touched.
         """
         living: list[Pidfile] = []
         names: list[Ref] = []
@@ -112,27 +128,41 @@ class Pidfiles:
         return living, names
 
     def _alive(self, record: Pidfile) -> bool:
-        proc: Proc | None = proctable.read_one(record.pid)
-        if proc is None or proc.started != record.started or proc.state == proctable.ZOMBIE:
+        found = process_table.find(record.pid)
+        try:
+            return (
+                found is not None
+                and bool(record.boot)
+                and record.boot == boot_id()
+                and process_table.started_at(found) == record.started
+                and os.getsid(record.pid) == record.pid
+            )
+        except (*GONE, psutil.AccessDenied):
             return False
-        return proctable.told(proc) == (str(self._runtime_dir), str(record.ref))
 
     def _path(self, ref: Ref) -> Path:
         return self._folder / f"{ref}.json"
 
 
 def _fields(record: Pidfile) -> dict[str, object]:
-    named = {"slot": record.ref.slot, "generation": record.ref.generation}
-    return {**named, "pid": record.pid, "started": record.started, "termed": record.termed}
+    named = {"slot": record.ref.slot, "generation": record.ref.generation, "pid": record.pid}
+    known = {"started": record.started, "termed": record.termed, "boot": record.boot}
+    return {**named, **known, "members": list(record.members)}
+
+
+def boot_id() -> str:
+    return (cgroups.read(BOOT_ID) or b"").decode().strip()
 
 
 def _read(path: Path) -> Pidfile | None:
     """What a file says, or None for whatever else may be in there."""
     try:
         found = json.loads(read_regular(path, limit=SIZE_MAX, within=None, ours=True).data)
-        slot, generation, pid, started = (found[key] for key in ("slot", "generation", "pid", "started"))
+        slot, generation, pid = (found[key] for key in ("slot", "generation", "pid"))
+        started, boot = float(found["started"]), str(found.get("boot", ""))
+        members = tuple((int(number), float(at)) for number, at in found.get("members", ()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid, started)) or pid <= 1:
+    if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid)) or pid <= 1:
         return None
-    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True)
+    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True, boot, members)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 
+from mindbot_supervisor.activities import Activity, describe
 from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.answers import Answer, Failed
 from mindbot_supervisor.core.pool import Effects, Pool
@@ -28,8 +29,10 @@ class Recoveries:
         pool: Pool,
         carry_out: Callable[[Effects], None],
         background: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
+        activity: Activity,
     ) -> None:
         self._pool, self._carry_out, self._background = pool, carry_out, background
+        self._activity = activity
         self.rescuer: Rescuer | None = None
         """Who brings new agents to callers, where recovery is enabled."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -73,8 +76,13 @@ class Recoveries:
     async def _recover(self, action: Recover) -> None:
         job = action.call.job
         answer: Answer = Failed("there is no LiveKit to ask", final=True)
-        if self.rescuer is not None:
-            answer = await self.rescuer.recover(action, self._watch_of(job))
+        try:
+            if self.rescuer is not None:
+                answer = await self.rescuer.recover(action, self._watch_of(job))
+                self._activity.worked()
+        except Exception as exc:  # the pool waits for an answer, and tries again by its own rules
+            self._activity.failed(exc)
+            answer = Failed(f"the attempt itself failed: {describe(exc)}", blind=True)
         self._tasks.pop(job, None)
         self._carry_out(self._pool.answered(job, answer, time.monotonic()))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
-from . import proctable, sweep
+import psutil
+
+from mindbot_config import cgroups
+
 from .output import Output
-from .proctable import Proc
+from .process_end import signal_one
+from .process_table import Process
 
 ALL = 0.8
 """Seconds for all processes together: less than the core's STACK_GRACE, after which they are killed."""
@@ -18,25 +21,39 @@ ANSWER = 0.25
 PAUSE = 0.03
 """Seconds without a further line: the answer is complete."""
 LOOK = 0.005
-STOPPED = "Tt"
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 """States of a process that a signal does not wake: stopped, or under a debugger."""
+LETTERS = {
+    psutil.STATUS_RUNNING: "R",
+    psutil.STATUS_SLEEPING: "S",
+    psutil.STATUS_DISK_SLEEP: "D",
+    psutil.STATUS_STOPPED: "T",
+    psutil.STATUS_TRACING_STOP: "t",
+    psutil.STATUS_ZOMBIE: "Z",
+    psutil.STATUS_IDLE: "I",
+}
+"""The kernel's letters, as ps shows them."""
 
 
-async def ask(tree: Sequence[Proc], root: int, output: Output) -> None:
+async def ask(tree: Sequence[Process], root: int, output: Output) -> None:
     """SIGUSR2 to every process that handles it (faulthandler answers on stderr), the worker itself first.
 
     What each one is doing by the kernel's word stands before its stack, also for those that cannot answer.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + ALL
-    for proc in sorted(tree, key=lambda each: (each.pid != root, each.pid)):
+    for each in sorted(tree, key=lambda each: (each.pid != root, each.pid)):
         if not output.dumping:
             return  # killed meanwhile
-        output.mark(heading(proc))
-        if proc.state in STOPPED or not proctable.catches(proc.pid, signal.SIGUSR2):
+        try:
+            status, name = each.handle.status(), each.handle.name()
+        except psutil.Error:
+            continue
+        output.mark(heading(each.pid, name, status))
+        if status in STOPPED or not catches(each.pid, signal.SIGUSR2):
             continue
         before = output.answered
-        if sweep.signal_one(proc.key, signal.SIGUSR2) and loop.time() < until:
+        if signal_one(each, signal.SIGUSR2) and loop.time() < until:
             await _answered(output, before, until)
 
 
@@ -53,15 +70,14 @@ async def _answered(output: Output, before: int, until: float) -> None:
             return
 
 
-def heading(proc: Proc) -> str:
+def heading(pid: int, name: str, status: str) -> str:
     """Name and state of a process, and where in the kernel it waits."""
-    name, waits = _word(proc.pid, "comm"), _word(proc.pid, "wchan")
+    waits = (cgroups.read(f"/proc/{pid}/wchan") or b"").decode(errors="replace").strip()
     where = f", waits in {waits}" if waits not in ("", "0") else ""
-    return f"-- process {proc.pid} ({name}), state {proc.state}{where}"
+    return f"-- process {pid} ({name}), state {LETTERS.get(status, status)}{where}"
 
 
-def _word(pid: int, file: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{file}").read_text().strip()
-    except OSError:
-        return ""
+def catches(pid: int, number: int) -> bool:
+    """Whether the process handles this signal itself. An unhandled SIGUSR2 would end it."""
+    caught = cgroups.word_after(cgroups.read(f"/proc/{pid}/status") or b"", b"SigCgt:")
+    return bool(int(caught, 16) >> (number - 1) & 1) if caught is not None else False

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from mindbot_supervisor.runtime import proctable, stacks
+from mindbot_supervisor.runtime import stacks
 from mindbot_supervisor.runtime.output import Output
+from mindbot_supervisor.runtime.process_table import Process
 
 WRITER = """
 import faulthandler, signal, sys, time
@@ -19,6 +21,10 @@ def {name}():
     time.sleep(60)
 {name}()
 """
+
+
+def process(pid: int) -> Process:
+    return Process(psutil.Process(pid), 1, pid, 0)
 
 
 def start(name: str, fd: int) -> subprocess.Popen:
@@ -32,7 +38,7 @@ def tree():
     processes = [start(name, writer) for name in ("first", "second")]
     processes.append(subprocess.Popen(["sleep", "60"]))
     heard = b""
-    while heard.count(b"up\n") < 2:
+    while heard.count(b"up") < 2:
         heard += os.read(reader, 4096)
     os.kill(processes[1].pid, signal.SIGSTOP)
     os.waitpid(processes[1].pid, os.WUNTRACED)
@@ -50,7 +56,7 @@ async def test_each_process_answers_under_its_own_heading_and_none_is_harmed(tre
     output = Output(lambda *_: None)
     asyncio.get_running_loop().add_reader(reader, lambda: output.feed(os.read(reader, 65536), 0.0))
     output.begin_stack()
-    await stacks.ask([proctable.read_one(each.pid) for each in (second, silent, first)], first.pid, output)
+    await stacks.ask([process(each.pid) for each in (second, silent, first)], first.pid, output)
     asyncio.get_running_loop().remove_reader(reader)
     before, after = output.end_stack().split(f"-- process {second.pid} ")
     assert before.startswith(f"-- process {first.pid} ")
@@ -62,5 +68,5 @@ async def test_each_process_answers_under_its_own_heading_and_none_is_harmed(tre
 
 async def test_nothing_is_asked_once_the_stacks_were_told():
     output = Output(lambda *_: None)
-    await stacks.ask([proctable.read_one(os.getpid())], os.getpid(), output)
+    await stacks.ask([process(os.getpid())], os.getpid(), output)
     assert output.end_stack() is None

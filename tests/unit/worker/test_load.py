@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindbot_config.cgroups import Mount, Mounts
 from mindbot_worker.load import FULL, HostPressure, load_of
 from mindbot_worker.options import idle_processes
 from mindbot_worker.pool_watch import pause
@@ -41,6 +44,30 @@ def test_the_pressure_is_measured_over_a_second_at_least(monkeypatch: pytest.Mon
     assert pressure() == 0.25
     now, spent = 2.0, (1.0, 4.0)
     assert pressure() == 0.25, "no time went by in which to measure"
+
+
+def test_a_quota_that_is_used_up_is_pressure_though_the_host_is_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two CPUs of a host with 64."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("0::/a\n")
+    group = tmp_path / "a"
+    group.mkdir()
+    (group / "cpu.max").write_text("200000 100000\n")
+    stat = group / "cpu.stat"
+    stat.write_text("usage_usec 1000000\n")
+    now, spent = 0.0, (0.0, 0.0)
+    monkeypatch.setattr("mindbot_worker.load._cpu_seconds", lambda: spent)
+    pressure = HostPressure(clock=lambda: now, mounts=Mounts(v2=Mount("/", tmp_path), proc=tmp_path))
+    now, spent = 2.0, (4.0, 128.0)
+    stat.write_text("usage_usec 4000000\n")
+    assert pressure() == 0.75
+    now, spent = 4.0, (132.0, 256.0)
+    assert pressure() == 1.0, "the host counts where it has less left"
+    now, spent = 6.0, (132.0, 384.0)
+    stat.unlink()
+    assert pressure() == 0.0
 
 
 @pytest.mark.parametrize(("cores", "workers", "each"), [(2, 4, 1), (8, 4, 2), (9, 4, 3), (1, 1, 1), (16, 1, 16)])

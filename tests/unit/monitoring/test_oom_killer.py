@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from mindbot_config.cgroups import Mount, Mounts
+from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.runtime import oom
-from mindbot_supervisor.runtime.cgroups import Cgroups, Mount, number_after
-from mindbot_supervisor.runtime.oom import Oom, read
+from mindbot_supervisor.monitoring import oom_killer as oom
+from mindbot_supervisor.monitoring.oom_killer import Oom, jobs_killed, read
+from mindbot_worker.wire import Ended
+from unit.core.build import Driver, beat, call
 
 A, B = Ref(0, 1), Ref(1, 1)
 V1 = "4:memory:/own\n3:cpuset:/\n0::/\n"
@@ -44,12 +47,12 @@ class Host:
     def whole(self, kills: int) -> None:
         (self.folder / "vmstat").write_text(f"pgfault 1\noom_kill {kills}\n")
 
-    def cgroups(self) -> Cgroups:
+    def mounts(self) -> Mounts:
         for pid in (100, 200):
             (self.folder / str(pid)).mkdir()
             (self.folder / str(pid) / "cgroup").write_text(V1 if self.version == "v1" else V2)
         mount = Mount("/", self.folder)
-        return Cgroups(mount, None, self.folder) if self.version == "v1" else Cgroups(None, mount, self.folder)
+        return Mounts({"memory": mount}, None, self.folder) if self.version == "v1" else Mounts({}, mount, self.folder)
 
 
 @pytest.fixture(params=["v1", "v2"])
@@ -63,7 +66,7 @@ def host(request, tmp_path, monkeypatch):
 
 def watching(host: Host) -> tuple[Oom, Log]:
     log = Log()
-    watch = Oom(host.cgroups(), log)
+    watch = Oom(host.mounts(), log)
     watch.spawned(A, 100, 0.0)
     watch.spawned(B, 200, 0.0)
     return watch, log
@@ -119,16 +122,16 @@ def test_a_kill_that_was_counted_long_before_explains_nothing(host):
     watch, _ = watching(host)
     host.count(4)
     for second in range(1, 10):
-        watch.looked(read(watch.cgroups, {100: A}, float(second)))
+        watch.looked(read(watch.mounts, {100: A}, float(second)))
     assert watch.explain(A, 100, 10.0) is None
 
 
 def test_a_sample_taken_between_the_kill_and_its_exit_does_not_hide_it(host):
     watch, _ = watching(host)
     for second in range(1, 10):
-        watch.looked(read(watch.cgroups, {100: A}, float(second)))
+        watch.looked(read(watch.mounts, {100: A}, float(second)))
     host.count(4)
-    watch.looked(read(watch.cgroups, {100: A}, 10.0))
+    watch.looked(read(watch.mounts, {100: A}, 10.0))
     assert watch.explain(A, 100, 10.5).certain
 
 
@@ -153,21 +156,47 @@ def test_only_the_kernels_own_words_name_a_victim(record, victim):
     assert (int(found[2]) if found else None) == victim
 
 
-def test_the_hierarchies_are_found_in_the_mount_table(tmp_path):
-    table = tmp_path / "mountinfo"
-    table.write_text(
-        "30 24 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
-        "31 24 0:27 /box /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-        "32 24 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-    )
-    found = Cgroups.find(table)
-    assert found.v2.folder("/a/b") == Path("/sys/fs/cgroup/unified/a/b")
-    assert found.v1.folder("/box/a") == Path("/sys/fs/cgroup/memory/a")
-    assert found.v1.folder("/elsewhere") is None
-    assert Cgroups.find(tmp_path / "none") == Cgroups()
+# -- job processes of a worker that lives -----------------------------------------------------------------------------
 
 
-def test_a_number_is_read_only_where_there_is_one(tmp_path):
-    (tmp_path / "f").write_text("oom 2\noom_kill 5\nbad x\n")
-    assert [number_after(tmp_path / "f", word) for word in ("oom_kill", "oom", "bad", "none")] == [5, 2, None, None]
-    assert number_after(tmp_path / "missing", "oom_kill") is None
+class KernelLog:
+    """A kernel log in which the test writes."""
+
+    pids: tuple[int, ...] = ()
+
+    def victims(self):
+        pids, self.pids = self.pids, ()
+        return pids
+
+
+def in_a_call() -> tuple[Driver, Oom, KernelLog]:
+    driver, log = Driver(), KernelLog()
+    driver.fill()
+    driver.beat(A, calls=(call(1, pid=500), call(2, pid=600)))
+    return driver, Oom(Mounts(), log), log
+
+
+def over(outcome: str):
+    return beat(99, calls=(call(2, pid=600),), ended=(Ended("r1", "AJ_1", outcome),))
+
+
+def test_a_victim_is_told_with_its_call_and_where_that_was_read():
+    driver, oom, log = in_a_call()
+    log.pids = (500,)
+    (told,) = jobs_killed(oom, driver.pool, A, over("killed"), driver.now)
+    assert (told.event, told.worker, told.pid, told.level) == (events.WORKER_OOM, A, 1001, "error")
+    assert (told.fields["room"], told.fields["job"], told.fields["process"]) == ("r1", "AJ_1", 500)
+    assert "/dev/kmsg" in told.fields["detail"]
+
+
+def test_a_job_process_that_died_of_something_else_is_no_victim():
+    driver, oom, log = in_a_call()
+    log.pids = (600, 700)
+    assert list(jobs_killed(oom, driver.pool, A, over("killed"), driver.now)) == []
+
+
+def test_a_call_that_ended_well_asks_nobody_and_neither_does_an_unknown_worker():
+    driver, oom, log = in_a_call()
+    log.pids = (500,)
+    assert list(jobs_killed(oom, driver.pool, A, over("completed"), driver.now)) == []
+    assert list(jobs_killed(oom, driver.pool, Ref(9, 9), over("killed"), driver.now)) == []

@@ -10,16 +10,22 @@ import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mindbot_supervisor.core.model import Ref
-
-from .cgroups import Cgroups, number_after
+from mindbot_config import cgroups
+from mindbot_config.cgroups import Mounts, number_after
+from mindbot_supervisor.core import events
+from mindbot_supervisor.core.calls import killed, name
+from mindbot_supervisor.core.model import Change, Ref
+from mindbot_supervisor.core.pool import Pool
+from mindbot_worker.wire import Beat
 
 LOG = "/dev/kmsg"
 VMSTAT = Path("/proc/vmstat")
+COUNTERS = {1: "memory.oom_control", 2: "memory.events"}
+"""Files with a line `oom_kill N`, by the version: memcg_test.txt of cgroup-v1 (since Linux 4.13), cgroup-v2.rst."""
 SETTLED = 3.0
 """Seconds. A reading younger than that may already count the kill whose exit we are about to hear of: the counter
 rises before the victim is gone, and a big process takes a while to go."""
@@ -56,7 +62,7 @@ class Finding:
 
 
 def read(
-    cgroups: Cgroups, roots: Mapping[int, Ref], now: float, known: Mapping[Ref, Reading] | None = None
+    mounts: Mounts, roots: Mapping[int, Ref], now: float, known: Mapping[Ref, Reading] | None = None
 ) -> dict[Ref, Reading]:
     """The counters of the workers, by the pid of each root, where they may differ from the `known` readings.
 
@@ -68,11 +74,19 @@ def read(
     read_already: dict[str, Reading] = {}
     for pid, ref in roots.items():
         if _may_differ(before.get(ref), host, now):
-            place = cgroups.of(pid)  # mostly the same for all
+            place = mounts.lines(pid)  # mostly the same for all
             if place not in read_already:
-                read_already[place] = _reading(cgroups.oom_file_in(place), host, now)
+                read_already[place] = _reading(counter_in(mounts, place), host, now)
             found[ref] = read_already[place]
     return found
+
+
+def counter_in(mounts: Mounts, lines: str) -> Path | None:
+    """The file that counts the OOM kills in a process's own cgroup; None where its cgroup keeps no count."""
+    for version, chain in mounts.chains("memory", lines):
+        if (chain[0] / COUNTERS[version]).exists():
+            return chain[0] / COUNTERS[version]
+    return None
 
 
 def _may_differ(known: Reading | None, host: int | None, now: float) -> bool:
@@ -80,11 +94,17 @@ def _may_differ(known: Reading | None, host: int | None, now: float) -> bool:
 
 
 def host_kills() -> int | None:
-    return number_after(VMSTAT, "oom_kill")
+    return _kills(VMSTAT)
+
+
+def _kills(path: Path) -> int | None:
+    """The number on the line `oom_kill N` of a file of such lines; None without the file or the line."""
+    data = cgroups.read(path)
+    return number_after(data, b"oom_kill ") if data is not None else None
 
 
 def _reading(path: Path | None, host: int | None, now: float) -> Reading:
-    return Reading(now, path, None if path is None else number_after(path, "oom_kill"), host)
+    return Reading(now, path, None if path is None else _kills(path), host)
 
 
 class KernelLog:
@@ -126,7 +146,7 @@ def _open(path: str) -> int | None:
 class Oom:
     """Remembers readings and victims; `explain` answers for one worker. Belongs to one thread."""
 
-    cgroups: Cgroups
+    mounts: Mounts
     log: KernelLog
     _readings: dict[Ref, deque[Reading]] = field(default_factory=dict)
     _victims: dict[int, float] = field(default_factory=dict)
@@ -136,7 +156,7 @@ class Oom:
         """From now on this pid is that worker: whatever was said of an earlier process with it is void."""
         self._drain(now)
         self._victims.pop(pid, None)
-        self.looked({ref: _reading(self.cgroups.oom_file(pid), host_kills(), now)})
+        self.looked({ref: _reading(counter_in(self.mounts, self.mounts.lines(pid)), host_kills(), now)})
 
     def looked(self, readings: Mapping[Ref, Reading]) -> None:
         for ref, reading in readings.items():
@@ -165,7 +185,7 @@ class Oom:
             if reading.path is not None and reading.kills is not None:
                 first.setdefault(reading.path, reading)
         for path, before in first.items():
-            after = number_after(path, "oom_kill")
+            after = _kills(path)
             others = sum(at >= before.at for at in self._victims.values())
             others += sum(place == path and at >= before.at for place, at in self._attributed)
             if after is not None and after - (before.kills or 0) > others:
@@ -189,3 +209,18 @@ class Oom:
             self._victims[pid] = now
         while len(self._victims) > READINGS:
             self._victims.pop(next(iter(self._victims)))
+
+
+def jobs_killed(oom: Oom, pool: Pool, ref: Ref, beat: Beat, now: float) -> Iterator[Change]:
+    """Job processes that the OOM killer ended while their worker lives, as far as that is certain.
+
+    To be asked before the pool hears this beat.
+    """
+    worker, history = pool.workers.get(ref), pool.histories.get(ref)
+    if not beat.ended or worker is None or history is None:
+        return
+    for call in killed(history.calls(), beat):
+        found = oom.explain(ref, call.pid, now) if call.pid is not None else None
+        if found is not None and found.certain:
+            fields = {**name(call), "process": call.pid, "detail": found.detail}
+            yield Change(events.WORKER_OOM, now, ref, worker.pid, "error", fields)
