@@ -15,10 +15,8 @@ from mindbot_config import keys, messages
 from mindbot_config.credentials import NAMES, secret_values
 from mindbot_config.errors import ConfigError
 from mindbot_config.messages import Finding, Given
-from mindbot_config.paths import find_toml
-from mindbot_config.read_file import read_toml
 from mindbot_config.settings import CHOSEN_SOURCES, Settings
-from mindbot_config.sources import EnvFileVariables, Environment, Flags, Model, Source, SystemdCredentials, Toml
+from mindbot_config.sources import AllSources, EnvironmentOnly, Model, Source
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
 
     It reads files, and may take seconds where a file system does not answer: not to be called in an event loop.
     """
-    reading = _Reading(flags, config, environ)
+    reading = AllSources(flags, config, environ)
     settings = _validated(reading)
     ours = {name for source in reading.variables for name in source.names()} - keys.CREDENTIALS
     return Loaded(
@@ -58,64 +56,13 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
     """The settings of a worker process: its environment only."""
-    return _validated(_OnlyEnvironment(environ))
+    return _validated(EnvironmentOnly(environ))
 
 
 def to_environ(settings: Settings) -> dict[str, str]:
     """What differs from the defaults, as variables from which `from_environ` makes equal settings."""
     changed = ((key, value) for key, value in keys.values(settings).items() if value != keys.DEFAULTS[key])
     return {keys.variable(key): keys.as_variable(value) for key, value in changed}
-
-
-class _OnlyEnvironment:
-    """One source, for a process that is given everything in its environment."""
-
-    strict: Source | None = None
-    """A source whose values have types of their own."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.sources: tuple[Source, ...] = ()
-
-    def __call__(self, model: Model) -> tuple[Source, ...]:
-        """The sources in the order of their precedence; `Settings` asks for them."""
-        self.sources = (Environment(model, self.environ),)
-        return self.sources
-
-    def merged(self) -> dict[str, str]:
-        """The whole environment that these sources make."""
-        return dict(self.environ)
-
-    def where(self, key: str, otherwise: str) -> str:
-        """Which source gave this key its value."""
-        return next((source.given[key].source for source in self.sources if key in source.given), otherwise)
-
-
-class _Reading(_OnlyEnvironment):
-    """All sources of the daemon and its commands."""
-
-    def __init__(self, flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> None:
-        super().__init__(environ)
-        self.flags = flags
-        self.file, self.table = find_toml(environ) if config is None else (config, read_toml(config))
-
-    def __call__(self, model: Model) -> tuple[Source, ...]:
-        flags, toml = Flags(model, self.flags), Toml(model, self.file, self.table)
-        environment = Environment(model, self.environ)
-        environment()
-        self.env_file = EnvFileVariables(model, _env_file_of(flags, environment, toml))
-        environment.environ = {name: self.environ[name] for name in self.environ.keys() - self.env_file.environ.keys()}
-        self.systemd = SystemdCredentials(model, self.environ.get("CREDENTIALS_DIRECTORY"))
-        self.variables, self.strict = (self.env_file, environment), toml
-        self.sources = (flags, self.env_file, environment, self.systemd, toml)
-        return self.sources
-
-    def merged(self) -> dict[str, str]:
-        found = {**self.environ, **self.env_file.environ}
-        from_systemd = {
-            name: given.value for name, given in self.systemd.given.items() if not found.get(name, "").strip()
-        }
-        return found | from_systemd
 
 
 @contextmanager
@@ -127,7 +74,7 @@ def _chosen(sources: Callable[[Model], tuple[Source, ...]]) -> Iterator[None]:
         CHOSEN_SOURCES.reset(token)
 
 
-def _validated(reading: _OnlyEnvironment) -> Settings:
+def _validated(reading: EnvironmentOnly) -> Settings:
     settings = None
     found: dict[str, list[Finding]] = {}
     try:
@@ -144,12 +91,6 @@ def _validated(reading: _OnlyEnvironment) -> Settings:
         secrets = secret_values(reading.merged())
         raise ConfigError(*(messages.redact(problem, secrets) for problem in problems))
     return settings
-
-
-def _env_file_of(*sources: Source) -> Path | None:
-    """The env file that the first of these sources names."""
-    value = next((source.given["env.file"].value for source in sources if "env.file" in source.given), None)
-    return Path(value) if value and isinstance(value, str | Path) else None
 
 
 def _wrong_types(given: Mapping[str, Given], source: Source) -> dict[str, list[Finding]]:

@@ -27,7 +27,8 @@ from pydantic_settings import (
 from mindbot_config import keys, messages
 from mindbot_config.errors import ConfigError
 from mindbot_config.messages import Given
-from mindbot_config.read_file import WITHIN, bounded, read_text
+from mindbot_config.paths import find_toml
+from mindbot_config.read_file import WITHIN, bounded, read_text, read_toml
 
 NOT_IN_ENV_FILE = frozenset({"MINDBOT_CONFIG", "MINDBOT_ENV__FILE"})
 
@@ -41,7 +42,7 @@ class Undecodable(str):
 
 
 class Source(PydanticBaseSettingsSource):
-    """What all of them have in common: what was given, from where, and what was refused."""
+    """What all sources have in common: the values that were given, with where each is from, and what was refused."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.given: dict[str, Given] = {}
@@ -49,11 +50,11 @@ class Source(PydanticBaseSettingsSource):
         super().__init__(*args, **kwargs)
 
     def where(self, key: str) -> str:
-        """What people are told that a key comes from."""
+        """Where a key of this source comes from, for people: "file mindbot.toml"."""
         raise NotImplementedError
 
     def take(self, nested: Mapping[str, Any]) -> dict[str, Any]:
-        """Of what a source says, that which can be a setting; the rest is refused."""
+        """Keep the values of known keys, with where each is from; refuse the others. Returns what was kept."""
         for key, value in keys.flatten(nested):
             where = self.where(key)
             if isinstance(value, Undecodable):
@@ -96,7 +97,7 @@ class Toml(Source, TomlConfigSettingsSource):
 
 
 class Variables(Source, EnvSettingsSource):
-    """MINDBOT_* variables, and the credentials under their usual names; other variables are nobody's business here."""
+    """MINDBOT_* variables, and the credentials under their usual names; other variables are ignored."""
 
     environ: Mapping[str, str]
 
@@ -218,6 +219,67 @@ class SystemdCredentials(Source, SecretsSettingsSource):
         if "\0" in text:
             raise ConfigError(f"{label}: must not contain a NUL character")
         return text
+
+
+# -- which of them there are, in the order of their precedence ---------------------------------------------------------
+
+
+class EnvironmentOnly:
+    """One source, for a process that is given everything in its environment."""
+
+    strict: Source | None = None
+    """A source whose values have types of their own."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.sources: tuple[Source, ...] = ()
+
+    def __call__(self, model: Model) -> tuple[Source, ...]:
+        """The sources in the order of their precedence; `Settings` asks for them."""
+        self.sources = (Environment(model, self.environ),)
+        return self.sources
+
+    def merged(self) -> dict[str, str]:
+        """The environment with all that these sources add to it."""
+        return dict(self.environ)
+
+    def where(self, key: str, otherwise: str) -> str:
+        """Which source gave this key its value."""
+        return next((source.given[key].source for source in self.sources if key in source.given), otherwise)
+
+
+class AllSources(EnvironmentOnly):
+    """All sources of the daemon and its commands."""
+
+    def __init__(self, flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> None:
+        super().__init__(environ)
+        self.flags = flags
+        self.file, self.table = find_toml(environ) if config is None else (config, read_toml(config))
+
+    def __call__(self, model: Model) -> tuple[Source, ...]:
+        """Flags win over the env file, that over the environment, over systemd's credentials, over the TOML file."""
+        flags, toml = Flags(model, self.flags), Toml(model, self.file, self.table)
+        environment = Environment(model, self.environ)
+        environment()
+        self.env_file = EnvFileVariables(model, _env_file_of(flags, environment, toml))
+        environment.environ = {name: self.environ[name] for name in self.environ.keys() - self.env_file.environ.keys()}
+        self.systemd = SystemdCredentials(model, self.environ.get("CREDENTIALS_DIRECTORY"))
+        self.variables, self.strict = (self.env_file, environment), toml
+        self.sources = (flags, self.env_file, environment, self.systemd, toml)
+        return self.sources
+
+    def merged(self) -> dict[str, str]:
+        found = {**self.environ, **self.env_file.environ}
+        from_systemd = {
+            name: given.value for name, given in self.systemd.given.items() if not found.get(name, "").strip()
+        }
+        return found | from_systemd
+
+
+def _env_file_of(*sources: Source) -> Path | None:
+    """The env file that the first of these sources names."""
+    value = next((source.given["env.file"].value for source in sources if "env.file" in source.given), None)
+    return Path(value) if value and isinstance(value, str | Path) else None
 
 
 def _undecodable(key: str, value: str, where: str) -> str:

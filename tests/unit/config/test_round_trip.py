@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mindbot_config import keys
-from mindbot_config import load as loading
+from mindbot_config import keys, sources
 from mindbot_config.errors import ConfigError
 from mindbot_config.load import from_environ, load, to_environ
 from mindbot_config.sections.notify import Event
@@ -102,7 +101,7 @@ def test_nonsense_of_any_type_is_refused_in_one_line(nonsense: dict[str, Any], i
         if name and isinstance(inner, dict):
             inner[name] = value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
+        patch.setattr(sources, "find_toml", lambda environ: (Path("mindbot.toml"), nested) if in_file else (None, {}))
         try:
             load({} if in_file else nested, None, {})
         except ConfigError as error:
