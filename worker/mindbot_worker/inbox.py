@@ -35,7 +35,7 @@ class Inbox:
         self._prepare: Callable[[int], None] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+            self.path.unlink()  # of a worker that had our pid and name
         self._sockets = [self._bind()]
 
     def _bind(self) -> socket.socket:
@@ -46,12 +46,15 @@ class Inbox:
         except OSError:
             made.close()
             raise
+        self._place = _place_of(self.path)
         return made
 
     def _choose(self, directory: Path | None, name: str) -> Path:
         file = wire_inbox.file_name(name, os.getpid())
         if directory is not None and directory.is_dir() and len(os.fsencode(directory / file)) <= _PATH_MAX:
-            return directory / file
+            path = directory / file
+            if path.is_socket() or _place_of(path) is None:
+                return path
         self._private = Path(tempfile.mkdtemp(prefix="mindbot-", dir="/tmp"))
         return self._private / "jobs.sock"
 
@@ -96,8 +99,26 @@ class Inbox:
             else:
                 self.rejected += 1
 
+    def close(self) -> None:
+        """Read no more."""
+        for each in self._sockets:
+            if self._loop is not None:
+                self._loop.remove_reader(each.fileno())
+            each.close()
+        self._sockets = []
+
     def unlink(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        if _place_of(self.path) == self._place:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what has this name; None where there is nothing."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

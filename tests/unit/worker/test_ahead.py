@@ -103,5 +103,5 @@ async def test_it_comes_in_beside_the_reports_of_calls(tmp_path):
         sender.sendto(b"nonsense", str(inbox.path))
     inbox.read()
     assert (wanted, [each.job for each in reports], inbox.rejected) == ([2], ["AJ_1"], 1)
-    loop.remove_reader(inbox._socket.fileno())
+    inbox.close()
     inbox.unlink()

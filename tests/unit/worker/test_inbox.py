@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from mindbot_worker import inbox, reports
+from mindbot_worker import inbox, reports, wire_inbox
 from mindbot_worker.inbox import Inbox
 from mindbot_worker.jobs.outbox import Outbox
 from mindbot_worker.reports import Report
@@ -20,9 +21,7 @@ async def found(tmp_path: Path):
     made.reports = asyncio.Queue()
     made.listen(asyncio.get_running_loop(), made.reports.put_nowait, lambda _: None)
     yield made
-    for each in made._sockets:
-        asyncio.get_running_loop().remove_reader(each.fileno())
-        each.close()
+    made.close()
 
 
 def descriptors() -> int:
@@ -67,3 +66,22 @@ async def test_a_name_that_is_removed_again_and_again_costs_no_descriptors(found
         found.path.unlink()
         found.keep()
     assert descriptors() <= before + inbox._FORMER_MAX
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, os.mkfifo])
+def test_what_is_no_socket_is_not_removed_for_it(tmp_path, make):
+    taken = tmp_path / wire_inbox.file_name("0.1", os.getpid())
+    make(taken)
+    made = Inbox(tmp_path, "0.1")
+    assert made.path != taken and made.path.is_socket()
+    made.close()
+    made.unlink()
+    assert taken.exists() and not made.path.parent.exists()
+
+
+async def test_a_name_that_is_somebody_elses_by_now_is_left_alone(found):
+    found.path.unlink()
+    found.path.touch()
+    found.keep()
+    found.unlink()
+    assert found.path.is_file()
