@@ -19,13 +19,15 @@ from mindbot_supervisor.core.actions import (
     Forget,
     GiveUp,
     Kill,
+    KillJob,
+    LookAtJob,
     Prepare,
     Recover,
     Spawn,
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.model import Change, Exit, Phase, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_worker import wire
 
@@ -43,6 +45,7 @@ from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
+from .stalled_jobs import StalledJobs
 from .trees import Trees
 
 LOOK_GRACE = 0.1
@@ -70,6 +73,7 @@ class Engine:
         self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
         self._trees = Trees(launch.runtime_dir)
+        self._stalled_jobs = StalledJobs(self._trees, self._running, self._condemned)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
         cgroups = Cgroups.find()
         self._oom = Oom(cgroups, KernelLog())
@@ -180,6 +184,8 @@ class Engine:
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
                 self._background(self._trees.kill(ref))
+            case LookAtJob() | KillJob():
+                self._background(self._see_to(action))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -272,6 +278,19 @@ class Engine:
         if running is not None:
             await stacks.ask(tree, running.child.pid, running.output)
 
+    async def _see_to(self, action: LookAtJob | KillJob) -> None:
+        """Of a job process that does not beat."""
+        if isinstance(action, LookAtJob):
+            found = await self._stalled_jobs.look(action.ref, action.pid)
+            self.carry_out(self.pool.job_looked(action.ref, action.job, found, time.monotonic()))
+        else:
+            found = await self._stalled_jobs.kill(action.ref, action.pid)
+            self.carry_out(self.pool.job_killed(action.ref, action.job, found, time.monotonic()))
+
+    def _condemned(self, ref: Ref) -> bool:
+        worker = self.pool.workers.get(ref)
+        return worker is None or worker.phase is Phase.KILLING
+
     def _tell_stack(self, ref: Ref) -> None:
         """The stack, or that there was none: a stopped process cannot write one."""
         running, worker = self._running.get(ref), self.pool.workers.get(ref)
@@ -297,7 +316,8 @@ class Engine:
             self.on_beat(ref, beat, now)
             for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
                 self._tell(change)
-        self.carry_out(self.pool.beat(ref, beat, now))
+        stopped = self._stalled_jobs.stopped(beat, self.pool.policy.limits.suspect_after) if beat.calls else frozenset()
+        self.carry_out(self.pool.beat(ref, beat, now, stopped))
 
     def _exited(self, ref: Ref) -> None:
         running = self._running.get(ref)

@@ -18,7 +18,7 @@ BLOCKED = """
         BLOCKS = {"python": lambda: time.sleep(4), "c": lambda: ctypes.PyDLL(None).sleep(4), "spin": spin}
         async def call(ctx):
             await asyncio.sleep(1.5)
-            BLOCKS.get(ctx.room.name, int)()
+            BLOCKS.get(ctx.job.room.name, int)()
             await asyncio.sleep(60)
         simulate("python", "c", "spin", "fine")
         """
