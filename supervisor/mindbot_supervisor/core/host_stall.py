@@ -38,28 +38,27 @@ def forgive(state: State, gap: float, now: float) -> None:
 def silent_together(state: State, now: float) -> tuple[int, int, float] | None:
     """How many fell silent within one beat, of how many, and for how long they are; None unless they are most."""
     limits = state.policy.limits
-    voices = list(_voices(state, now))
+    least = max(limits.suspect_after - limits.beat_interval, SPREAD * limits.beat_interval)
+    voices = list(_voices(state, now, least))
     longest = max((silence for silence, fresh in voices if fresh), default=0.0)
     if longest < limits.suspect_after:
         return None
-    least = max(limits.suspect_after - limits.beat_interval, SPREAD * limits.beat_interval)
     fresh = sorted(silence for silence, heard_since in voices if heard_since and silence >= least)
     spread = SPREAD * limits.beat_interval
     most = max((sum(first <= each <= first + spread for each in fresh) for first in fresh), default=0)
     return (most, len(voices), longest) if most >= 2 and 2 * most > len(voices) else None
 
 
-def _voices(state: State, now: float) -> Iterator[tuple[float, bool]]:
+def _voices(state: State, now: float, least: float) -> Iterator[tuple[float, bool]]:
     """How long each process is silent, and whether it was heard since silences last began anew. Of the jobs of a silent
     worker nobody knows.
     """
-    limit = state.policy.limits.suspect_after
     for ref, history in state.histories.items():
         if history.loop_at is None or state.workers[ref].phase is Phase.KILLING:
             continue
         silence = now - history.loop_at
         yield silence, history.heard_since
-        if silence < limit:
+        if silence < least:
             yield from ((job.age, job.heard_since) for job in history.jobs.values())
 
 

@@ -6,7 +6,7 @@ A worker that is itself silent says nothing of its jobs: that is for the rule ab
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import CALL_ENDING, Call
 
@@ -92,7 +92,7 @@ def stalled(history: History, policy: Policy) -> Iterator[Stalled]:
             continue
         spared = call.pid is None or stall.refused or (call.state == CALL_ENDING and not stall.stopped)
         limit = limits.suspect_after if stall.stopped else limits.hung_after
-        seen = stall.found or Found()
+        seen = replace(stall.found or Found(), stopped=stall.stopped)
         yield Stalled(call, beat.age, limit, None if spared else beat.since + limit, seen)
 
 
@@ -113,8 +113,9 @@ def _follow(state: State, worker: Worker, call: Call, beat: JobBeat, now: float)
         return
     if _resumed(beat, stall, state.policy):
         beat.stall = None
-        fields = {"seconds": round(beat.stamped - stall.stamped, 3)}
-        state.tell(events.CALL_RESUMED, now, worker, room=call.room, job=call.job, process=call.pid, **fields)
+        seconds = round(beat.stamped - stall.stamped, 3)
+        named = {"room": call.room, "job": call.job, "process": call.pid}
+        state.tell(events.CALL_RESUMED, now, worker, "info", **named, seconds=seconds)
     elif current and _is_due(state, call, beat, stall, now) and call.pid is not None:
         stall.killed_at = now
         state.actions.append(KillJob(worker.ref, call.job, call.pid))
