@@ -30,6 +30,7 @@ TEMPLATE_READY = "template.ready"
 TEMPLATE_REFUSED = "template.refused"
 TEMPLATE_LOST = "template.lost"
 TEMPLATE_STALE = "template.stale"
+TEMPLATE_STOPPED = "template.stopped"
 TEMPLATE_OUTPUT = "template.output"
 
 SLOT_BACKOFF = "slot.backoff"

@@ -46,6 +46,7 @@ from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
 from .stalled_jobs import StalledJobs
+from .stopped_helpers import StoppedHelpers, kill_stopped
 from .trees import Trees
 
 LOOK_GRACE = 0.1
@@ -73,6 +74,7 @@ class Engine:
         self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
         self._trees = Trees(launch.runtime_dir)
+        self._stopped_helpers = StoppedHelpers()
         self._stalled_jobs = StalledJobs(self._trees, self._running, self._condemned)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
         cgroups = Cgroups.find()
@@ -369,8 +371,18 @@ class Engine:
             self.on_sample(ref, sample, now)
         known = {running.child.pid for running in self._running.values()} | self._other_children()
         sweep.reap_orphans(look.table, known)
+        self._end_stopped_helpers(now)
         if self._timer is not None:
             self._tick()
+
+    def _end_stopped_helpers(self, now: float) -> None:
+        """A template or job server that was stopped: its end is answered by a new one."""
+        patience = self.pool.policy.limits.suspect_after
+        for pid, seconds in self._stopped_helpers.look(self.launcher.helpers(), now, patience):
+            detail = "it is stopped (state T) and would start no process: it is killed, and a new one is built"
+            fields = {"seconds": round(seconds, 3), "limit": patience, "detail": detail}
+            self._tell(Change(events.TEMPLATE_STOPPED, now, None, pid, "warning", fields))
+            kill_stopped(pid)
 
     def _other_children(self) -> set[int]:
         return self.other_children | self.launcher.pids()
