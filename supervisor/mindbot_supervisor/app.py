@@ -119,6 +119,7 @@ class Daemon:
             await self._serve()
             return await self._live()
         finally:
+            self._upgrader.close()
             await self._engine.close()
             self._records.close()
             await services.close()

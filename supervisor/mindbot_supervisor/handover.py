@@ -7,8 +7,10 @@ exec. The state is JSON in an anonymous file whose descriptor is in the environm
 from __future__ import annotations
 
 import base64
+import fcntl
+import hashlib
 import os
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -106,14 +108,35 @@ def _adapter() -> TypeAdapter[State]:
     return TypeAdapter(State)
 
 
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+
+
 def write(state: State) -> int:
-    """The descriptor of a file with the state; it and all descriptors named in it survive an exec."""
-    fd = os.memfd_create("mindbot-handover", 0)
-    data = _adapter().dump_json(state)
-    os.write(fd, data)
-    for each in (fd, *state.fds()):
-        os.set_inheritable(each, True)
+    """The descriptor of a file with the state, which nobody can change any more. Raises Refused where there is no such
+    file, or the state cannot be written.
+    """
+    fd = -1
+    try:
+        data = memoryview(_adapter().dump_json(state))
+        fd = os.memfd_create("mindbot-handover", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        while data:
+            data = data[os.write(fd, data) :]
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except (OSError, ValueError) as exc:
+        if fd >= 0:
+            os.close(fd)
+        raise Refused(f"the state cannot be written down: {str(exc).splitlines()[0]}") from exc
     return fd
+
+
+def digest(fd: int) -> str:
+    """Of what the file holds: who tells it has read all of it."""
+    return hashlib.sha256(os.pread(fd, SIZE_MAX, 0)).hexdigest()
+
+
+def survive_exec(fds: Collection[int], yes: bool) -> None:
+    for fd in fds:
+        os.set_inheritable(fd, yes)
 
 
 def read(fd: int) -> State:

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, MutableSet
@@ -21,9 +20,8 @@ from .errors import Refused
 from .runtime.child import Child
 from .runtime.engine import Engine
 from .runtime.rescue import Known
+from .upgrade_check import NewVersion, own_command
 
-PROBE_TIMEOUT = 60.0
-"""Seconds for the new version to show that it can start."""
 ANSWER_FIRST = 0.2
 """Seconds in which whoever asked for the upgrade has the answer."""
 SETTLE = 5.0
@@ -42,22 +40,22 @@ class Upgrader:
     """Where pids of children that are no workers are noted, so that nobody else reaps them."""
     signals: Collection[signal.Signals]
     impossible: str = ""
-    _under_way: bool = False
+    _new: NewVersion | None = None
+    """While an upgrade is under way."""
     _background: asyncio.Future[None] | None = None
 
     async def upgrade(self) -> None:
         """Become the installed version, a moment later. Refused, and nothing has changed, if that cannot start."""
         why = self.impossible or ("the daemon is stopping" if self.engine.pool.stopping else "")
-        if why or self._under_way:
+        if why or self._new is not None:
             raise Refused(why or "an upgrade is under way")
-        self._under_way = True
+        self._new = new = NewVersion(self.children)
         try:
-            await probe(self.handed_over(), self.children)
-        except Refused as exc:
-            self._under_way = False
-            self.note(events.UPGRADE_REFUSED, "error", detail=str(exc))
+            await new.start(self._state())
+        except BaseException as exc:
+            self._give_up(new, exc)
             raise
-        asyncio.get_running_loop().call_later(ANSWER_FIRST, lambda: asyncio.ensure_future(self._become()))
+        asyncio.get_running_loop().call_later(ANSWER_FIRST, self._begin, new)
 
     def upgrade_in_background(self) -> None:
         """Where nobody waits for the answer; a refusal is in the log."""
@@ -67,14 +65,42 @@ class Upgrader:
         with contextlib.suppress(Refused):
             await self.upgrade()
 
-    async def _become(self) -> None:
-        await self.engine.settled(SETTLE)
-        self.before_exec()
+    def close(self) -> None:
+        """The daemon ends, and with it an upgrade that is under way."""
+        if self._new is not None:
+            self._new.end()
+            self._new = None
+
+    def _begin(self, new: NewVersion) -> None:
+        self._background = asyncio.ensure_future(self._become(new))
+
+    async def _become(self, new: NewVersion) -> None:
+        """Returns only if it cannot be done after all; then everything is as it was."""
         try:
-            become(self.handed_over(), self.signals)
-        except OSError as exc:
-            self._under_way = False
-            self.note(events.UPGRADE_REFUSED, "error", detail=f"exec failed: {exc.strerror}")
+            await self.engine.settled(SETTLE)
+            if self.engine.pool.stopping or self._new is not new:
+                raise Refused("the daemon is stopping")
+            self.before_exec()
+            state = self._state()
+            proven = new.prove(state)
+            new.end()
+            become(proven, state, self.signals)
+        except BaseException as exc:
+            self._give_up(new, exc)
+
+    def _state(self) -> handover.State:
+        """Raises Refused, whatever is wrong with it."""
+        try:
+            return self.handed_over()
+        except Exception as exc:
+            raise Refused(f"the state cannot be put together: {type(exc).__name__}: {exc}") from exc
+
+    def _give_up(self, new: NewVersion, why: BaseException) -> None:
+        new.end()
+        if self._new is new:
+            self._new = None
+        words = f"exec failed: {why.strerror}" if isinstance(why, OSError) else str(why) or type(why).__name__
+        self.note(events.UPGRADE_REFUSED, "error", detail=words)
 
 
 def children_of(engine: Engine) -> list[handover.ChildState]:
@@ -136,54 +162,20 @@ def resume(engine: Engine, state: handover.State) -> None:
     resume_template(engine, state)
 
 
-async def probe(state: handover.State, children: MutableSet[int]) -> None:
-    """Let the installed version read the state and the settings in a process of its own. Raises Refused."""
-    process = _start_probe(state)
-    children.add(process.pid)
-    try:
-        _, errors = await asyncio.to_thread(process.communicate, None, PROBE_TIMEOUT)
-    except subprocess.TimeoutExpired as exc:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        raise Refused(f"the new version did not start within {PROBE_TIMEOUT:.0f} s") from exc
-    finally:
-        children.discard(process.pid)
-    if process.returncode != 0:
-        words = errors.decode(errors="replace").strip().splitlines()
-        why = words[-1] if words else f"exit code {process.returncode}"
-        raise Refused(f"the new version cannot start: {why}; the old one goes on")
-
-
-def _start_probe(state: handover.State) -> subprocess.Popen[bytes]:
-    fd = handover.write(state)
-    command = [sys.executable, "-m", "mindbot_supervisor.probe", str(fd), *sys.argv[1:]]
-    nothing = subprocess.DEVNULL
-    try:
-        return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, pass_fds=[fd])
-    except OSError as exc:
-        raise Refused(f"the new version cannot start: {exc.strerror}") from exc
-    finally:
-        os.close(fd)
-        _inheritable(state.fds(), False)
-
-
-def become(state: handover.State, signals: Collection[signal.Signals]) -> None:
-    """Replace this program by the installed version. Returns only by OSError, with everything as it was.
+def become(proven: int, state: handover.State, signals: Collection[signal.Signals]) -> None:
+    """Replace this program by the installed version, which finds the state in the file `proven`. Returns only by
+    OSError, with everything as it was.
 
     Signals that arrive meanwhile wait until the new version serves them.
     """
-    fd = handover.write(state)
-    environ = {**os.environ, handover.VARIABLE: str(fd)}
+    environ = {**os.environ, handover.VARIABLE: str(proven)}
+    fds = [proven, *state.fds()]
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606
+        handover.survive_exec(fds, True)
+        os.execve(sys.executable, own_command(), environ)  # noqa: S606
     except OSError:
-        os.close(fd)
-        _inheritable(state.fds(), False)
+        handover.survive_exec(fds, False)
+        os.close(proven)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         raise
-
-
-def _inheritable(fds: Collection[int], yes: bool) -> None:
-    for fd in fds:
-        os.set_inheritable(fd, yes)

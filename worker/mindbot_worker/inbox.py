@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mindbot_worker import wire_inbox
+from mindbot_worker import job_beats, wire_inbox
 from mindbot_worker.reports import SIZE_MAX, Report, decode
 
 _PATH_MAX = 107
@@ -31,6 +31,7 @@ class Inbox:
         self._private: Path | None = None
         self.path = self._choose(directory, name)
         self.rejected = 0
+        self.job_beats = job_beats.JobBeats()
         self._deliver: Callable[[Report], None] = lambda _: None
         self._prepare: Callable[[int], None] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,6 +42,7 @@ class Inbox:
     def _bind(self) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # the kernel tells who sends
             os.fchmod(made.fileno(), 0o600)  # Linux gives the file the mode of the socket, less the umask
             made.bind(str(self.path))
         except OSError:
@@ -89,10 +91,13 @@ class Inbox:
     def _read(self, source: socket.socket) -> None:
         for _ in range(_AT_ONCE):
             try:
-                datagram = source.recv(SIZE_MAX)
+                datagram, beside, _, _ = source.recvmsg(SIZE_MAX, job_beats.SPACE, socket.MSG_CMSG_CLOEXEC)
             except OSError:
                 return
-            if (wanted := wire_inbox.processes(datagram)) is not None:
+            pid, file = job_beats.sender_and_file(beside)
+            if file is not None:
+                self.rejected += not self._take_file(datagram, pid, file)
+            elif (wanted := wire_inbox.processes(datagram)) is not None:
                 self._prepare(wanted)
             elif (report := decode(datagram)) is not None:
                 self._deliver(report)
@@ -106,6 +111,12 @@ class Inbox:
                 self._loop.remove_reader(each.fileno())
             each.close()
         self._sockets = []
+
+    def _take_file(self, datagram: bytes, pid: int, file: int) -> bool:
+        if datagram == job_beats.HELLO:
+            return self.job_beats.take(pid, file)
+        os.close(file)
+        return False
 
     def unlink(self) -> None:
         if _place_of(self.path) == self._place:

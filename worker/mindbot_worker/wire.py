@@ -93,7 +93,8 @@ class BadBeat(ValueError):
 @dataclass(frozen=True, slots=True)
 class Call:
     """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
-    LiveKit's id of what sent the agent into the room.
+    LiveKit's id of what sent the agent into the room; `beat_age` is seconds since the event loop of its job process
+    last went round, None where that is not known.
     """
 
     room: str
@@ -104,6 +105,7 @@ class Call:
     idle: float = 0.0
     state: str = ""
     dispatch: str = ""
+    beat_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,19 +228,7 @@ def _body(beat: Beat) -> dict[str, Any]:
         "worker_id": beat.worker_id,
         "lag_ms": round(beat.lag_ms, 2),
         "load": round(beat.load, 3),
-        "calls": [
-            {
-                "room": call.room,
-                "job": call.job,
-                "identity": call.identity,
-                "pid": call.pid,
-                "started": call.started,
-                "idle": round(call.idle, 2),
-                "state": call.state,
-                "dispatch": call.dispatch,
-            }
-            for call in beat.calls
-        ],
+        "calls": [_call_told(call) for call in beat.calls],
         "errors": _errors_told(beat),
         "jobs": {"started": beat.jobs_started, "failed": beat.jobs_failed, "storm": beat.jobs_storm},
         "pids": list(beat.pids),
@@ -253,6 +243,20 @@ def _body(beat: Beat) -> dict[str, Any]:
     if beat.failure is not None:
         body["failure"] = {"code": beat.failure.code, "message": beat.failure.message}
     return body
+
+
+def _call_told(call: Call) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "room": call.room,
+        "job": call.job,
+        "identity": call.identity,
+        "pid": call.pid,
+        "started": call.started,
+        "idle": round(call.idle, 2),
+        "state": call.state,
+        "dispatch": call.dispatch,
+    }
+    return told if call.beat_age is None else told | {"beat_age": round(call.beat_age, 2)}
 
 
 def _errors_told(beat: Beat) -> dict[str, Any]:
@@ -390,6 +394,7 @@ def _call(each: _Fields) -> Call:
         idle=each.number("idle"),
         state=each.text("state"),
         dispatch=each.text("dispatch"),
+        beat_age=each.number_or_none("beat_age"),
     )
 
 

@@ -52,14 +52,14 @@ def status(context: typer.Context, as_json: options.Json = False, socket: option
         output.say_json(answer)
         return
     with expected_from(path):
-        lines, rows = headlines(answer), [cells(row) for row in answer["workers"]]
+        lines, rows = headlines(answer), [cells(row) for row in urgent_first(answer["workers"])]
     output.say(*lines)
     tables.show(titles(), rows, numbers=NUMBERS, styles=STYLES)
 
 
 def render(answer: dict[str, Any]) -> str:
     """The status as plain text."""
-    rows = [cells(row) for row in answer["workers"]]
+    rows = [cells(row) for row in urgent_first(answer["workers"])]
     return "\n".join([*headlines(answer), *tables.plain([titles(), *rows])])
 
 
@@ -122,11 +122,31 @@ def _note(row: dict[str, Any]) -> str:
         return f"next try in {row['retry_in']:.0f} s"
     if row["phase"] == "drained":
         return f"empty until `restart {row['slot']}`"
-    if row.get("leaving"):
-        return f"leaving: {row['leaving']}"
+    notes = [f"leaving: {row['leaving']}"] if row.get("leaving") else []
     if row.get("suspect"):
-        return "suspect: no heartbeat"
-    return str(row.get("problem") or ("not registered" if row.get("registered") is False else ""))
+        notes.append(f"suspect: no heartbeat for {row['silence']:.0f} s")
+    if stalled := _stalled(row):
+        notes.append(_stalls(stalled))
+    return "; ".join(notes) or str(row.get("problem") or ("not registered" if row.get("registered") is False else ""))
+
+
+def urgent_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Workers that are not heard, or have calls that are not, stand before the others."""
+    return sorted(rows, key=lambda row: not (row.get("suspect") or _stalled(row)))
+
+
+def _stalled(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls of this worker whose job processes do not beat, the longest first."""
+    calls = row.get("calls")
+    stalled = [call for call in calls if call.get("stalled") is not None] if isinstance(calls, list) else []
+    return sorted(stalled, key=lambda call: -float(call["stalled"]["seconds"]))
+
+
+def _stalls(calls: list[dict[str, Any]]) -> str:
+    longest = calls[0]["stalled"]
+    what = "stopped" if longest["stopped"] else longest["where"] or "does not beat"
+    silent = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    return f"{silent} silent for {longest['seconds']:.0f} s (job {calls[0]['pid']}: {what})"
 
 
 def _time(seconds: float) -> str:

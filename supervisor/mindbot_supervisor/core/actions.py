@@ -45,6 +45,26 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtJob:
+    """See what the process of a silent job does, its stack included, then report `job_looked`."""
+
+    ref: Ref
+    job: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillJob:
+    """Take the stack of a hung job's process and SIGKILL it, if it is proven to be a process of this worker; then
+    report `job_killed`. The pid is only what the worker has told.
+    """
+
+    ref: Ref
+    job: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """End the daemon: no worker of the pool can ever start."""
 
@@ -83,4 +103,4 @@ class Prepare:
     processes: int
 
 
-Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget | Prepare
+Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | LookAtJob | KillJob | GiveUp | Recover | Forget | Prepare

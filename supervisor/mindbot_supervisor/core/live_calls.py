@@ -12,14 +12,21 @@ from .model import Death, Phase, Reason, Ref, Verdict, Worker
 from .state import State
 
 
-def follow(state: State, before: tuple[Call, ...], beat: Beat, worker: Worker, now: float) -> None:
-    """What became of its calls since its last beat; one whose agent was killed is given a new one."""
+def follow(
+    state: State, before: tuple[Call, ...], beat: Beat, worker: Worker, now: float, hung: frozenset[str] = frozenset()
+) -> None:
+    """What became of its calls since its last beat; one whose agent was killed is given a new one.
+
+    `hung`: jobs that we killed ourselves, as they were hung.
+    """
     recovery, pid = state.recovery, worker.pid
     if recovery is None:
         state.changes += started_and_ended(before, beat, worker.ref, pid, now, state.counts)
         return
     for call in [] if state.stopping else killed(before, beat):
-        state.make(recovery.lost(call, worker.ref, pid, now, reason=KILLED))
+        ours = call.job in hung
+        reason = Reason.HUNG.value if ours else KILLED
+        state.make(recovery.lost(call, worker.ref, pid, now, reason=reason, ours=ours))
     for change in started_and_ended(before, beat, worker.ref, pid, now, state.counts, recovery.elsewhere):
         state.changes.append(change)
         room, job = str(change.fields["room"]), str(change.fields["job"])

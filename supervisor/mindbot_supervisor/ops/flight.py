@@ -97,7 +97,10 @@ class Recorder:
             stack = change.fields.get("stack") or change.fields.get("detail")
             flight.stack = str(stack)[:STACK_MAX] if stack else flight.stack
             return
-        flight.changes.append((change.at, {"event": change.event, **change.fields}))
+        fields = dict(change.fields)
+        if change.event in (events.CALL_STALLED, events.CALL_HUNG) and (stack := fields.pop("stack", None)):
+            flight.stack = f"call {fields.get('room')}, process {fields.get('process')}\n{stack}"[:STACK_MAX]
+        flight.changes.append((change.at, {"event": change.event, **fields}))
         if change.event in (events.LIMIT_WARNED, events.WORKER_KILLING, events.WORKER_DRAINING):
             flight.verdict = {key: value for key, value in change.fields.items() if key in EVIDENCE}
         if change.event == events.WORKER_EXITED:

@@ -19,13 +19,15 @@ from mindbot_supervisor.core.actions import (
     Forget,
     GiveUp,
     Kill,
+    KillJob,
+    LookAtJob,
     Prepare,
     Recover,
     Spawn,
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.model import Change, Exit, Reason, Ref
+from mindbot_supervisor.core.model import Change, Exit, Phase, Reason, Ref
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.errors import SupervisorError
 from mindbot_supervisor.monitoring import oom_killer
@@ -44,6 +46,8 @@ from .process_watch import LEFTOVER_GRACE, ProcessWatch
 from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
+from .stalled_jobs import StalledJobs
+from .stopped_helpers import StoppedHelpers, kill_stopped
 
 LOOK_GRACE = 0.1
 """Seconds that a look of the sampler may be late; usually it saves the tick a wake-up of its own."""
@@ -76,9 +80,11 @@ class Engine:
         self._deciding = activities.add("decisions", essential=True)
         self._recording = activities.add("worker records")
         self._unrecorded: set[Ref] = set()
+        self._stopped_helpers = StoppedHelpers()
         self.processes = ProcessWatch(
             pool, self.launcher, activities, tell=tell, looked=self._looked, workers=self._pids, changed=self._record
         )
+        self._stalled_jobs = StalledJobs(self.processes, self._running, self._condemned)
         self._tasks: set[asyncio.Task[None]] = set()
         self.recoveries = Recoveries(pool, self.carry_out, self._background, activities.add("recovery"))
         self._timer: asyncio.TimerHandle | None = None
@@ -156,6 +162,7 @@ class Engine:
         """The sampler has come round."""
         for ref in list(self._unrecorded):
             self._record(ref)
+        self._end_stopped_helpers(time.monotonic())
         if self._timer is not None:
             self._tick()
 
@@ -190,6 +197,8 @@ class Engine:
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
                 self._background(self.processes.kill(ref))
+            case LookAtJob() | KillJob():
+                self._background(self._see_to(action))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -295,6 +304,19 @@ class Engine:
         if running is not None:
             await stacks.ask(tree, running.child.pid, running.output)
 
+    async def _see_to(self, action: LookAtJob | KillJob) -> None:
+        """Of a job process that does not beat."""
+        if isinstance(action, LookAtJob):
+            found = await self._stalled_jobs.look(action.ref, action.pid)
+            self.carry_out(self.pool.job_looked(action.ref, action.job, found, time.monotonic()))
+        else:
+            found = await self._stalled_jobs.kill(action.ref, action.pid)
+            self.carry_out(self.pool.job_killed(action.ref, action.job, found, time.monotonic()))
+
+    def _condemned(self, ref: Ref) -> bool:
+        worker = self.pool.workers.get(ref)
+        return worker is None or worker.phase is Phase.KILLING
+
     def _tell_stack(self, ref: Ref) -> None:
         """The stack, or that there was none: a stopped process cannot write one."""
         running, worker = self._running.get(ref), self.pool.workers.get(ref)
@@ -320,7 +342,8 @@ class Engine:
             self.on_beat(ref, beat, now)
             for change in oom_killer.jobs_killed(self.processes.oom, self.pool, ref, beat, now):
                 self._tell(change)
-        self.carry_out(self.pool.beat(ref, beat, now))
+        stopped = self._stalled_jobs.stopped(beat, self.pool.policy.limits.suspect_after) if beat.calls else frozenset()
+        self.carry_out(self.pool.beat(ref, beat, now, stopped))
 
     def _exited(self, ref: Ref) -> None:
         running = self._running.get(ref)
@@ -358,6 +381,15 @@ class Engine:
 
     def _pids(self) -> set[int]:
         return {running.child.pid for running in self._running.values()}
+
+    def _end_stopped_helpers(self, now: float) -> None:
+        """A template or job server that was stopped: its end is answered by a new one."""
+        patience = self.pool.policy.limits.suspect_after
+        for pid, seconds in self._stopped_helpers.look(self.launcher.helpers(), now, patience):
+            detail = "it is stopped (state T) and would start no process: it is killed, and a new one is built"
+            fields = {"seconds": round(seconds, 3), "limit": patience, "detail": detail}
+            self._tell(Change(events.TEMPLATE_STOPPED, now, None, pid, "warning", fields))
+            kill_stopped(pid)
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
