@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from mindbot_worker.descriptors import open_standard
+
 from .commands import config, explain, operate, profile, run, status, stop
 from .errors import INTERNAL, USAGE, SupervisorError
 
@@ -22,6 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: see errors.py. Whatever goes wrong is one line on stderr."""
+    open_standard()
     options = parse(sys.argv[1:] if argv is None else argv)
     try:
         return int(options.handler(options))

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mindbot_worker.descriptors import Descriptor
+
 VERSION = 1
 SIZE_MAX = 1024 * 1024
 """Bytes from which on a journal is cut down to its end; a call of an hour has about a tenth of it."""
@@ -35,8 +37,8 @@ class Journal:
     def __init__(self, path: Path, room: str) -> None:
         self._path, self._room = path, room
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._fd = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._size = _mend(self._fd)
+        self._file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._size = _mend(self._file.fileno())
         if self._size == 0:
             self._write(_header(room))
 
@@ -52,21 +54,24 @@ class Journal:
         """The call has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink()
-        with contextlib.suppress(OSError):
-            os.close(self._fd)
+        self._file.close()
 
     def _write(self, line: bytes) -> None:
-        self._size += os.write(self._fd, line)
+        self._size += self._file.write(line)
 
     def _cut(self) -> None:
-        lines = os.pread(self._fd, self._size, 0).splitlines(keepends=True)
+        lines = os.pread(self._file.fileno(), self._size, 0).splitlines(keepends=True)
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        fd = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
-        self._size = os.write(fd, _header(self._room) + b"".join(lines[1:][-KEPT:]))
-        fresh.replace(self._path)
-        os.close(self._fd)
-        self._fd = fd
+        file = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        try:
+            size = file.write(_header(self._room) + b"".join(lines[1:][-KEPT:]))
+            fresh.replace(self._path)
+        except OSError:
+            file.close()
+            raise
+        self._file.close()
+        self._file, self._size = file, size
 
 
 def read(path: Path, room: str) -> list[Item]:
@@ -84,26 +89,26 @@ def read(path: Path, room: str) -> list[Item]:
 
 def _read(path: Path) -> bytes:
     try:
-        fd = _open(path, os.O_RDONLY | os.O_NONBLOCK)
+        opened = _open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as exc:
         raise BadJournal("there is none on this host") from exc
     except OSError as exc:
         raise BadJournal(f"it cannot be opened: {exc.strerror}") from exc
-    with os.fdopen(fd, "rb") as file:
+    with os.fdopen(opened.detach(), "rb") as file:
         data = file.read(READ_MAX + 1)
     if len(data) > READ_MAX:
         raise BadJournal(f"it is larger than {READ_MAX} bytes")
     return data
 
 
-def _open(path: Path, flags: int) -> int:
+def _open(path: Path, flags: int) -> Descriptor:
     """Only a regular file of our own, and not through a link."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    found = os.fstat(fd)
+    opened = Descriptor(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    found = os.fstat(opened.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-        os.close(fd)
+        opened.close()
         raise PermissionError(1, "not a file of ours")
-    return fd
+    return opened
 
 
 def _mend(fd: int) -> int:

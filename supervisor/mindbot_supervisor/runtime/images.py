@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from mindbot_supervisor.core import events
 from mindbot_supervisor.core.model import Ref
 from mindbot_worker import wire_template
+from mindbot_worker.descriptors import Descriptor
 
 from .image import FORK_TIMEOUT, Image
 from .launch import Launch
@@ -105,7 +106,8 @@ class Images:
 
     def resume(self, pid: int, pidfd: int, sock: int, output: int, *, fits: bool) -> None:
         """Go on with the template of the version before this one."""
-        template = Template(pid, pidfd, socket.socket(fileno=sock), output, Output(self._write), self)
+        sock_of_it, writer = socket.socket(fileno=sock), Output(self._write)
+        template = Template(pid, Descriptor(pidfd), sock_of_it, Descriptor(output), writer, self)
         image = Image(template, self.launch, ready=True)
         template.watch()
         if fits and self.launch.agent:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Ref
+from mindbot_worker.descriptors import Descriptor
 
 from .child import signal_to
 
@@ -16,7 +17,7 @@ from .child import signal_to
 @dataclass(slots=True)
 class _Jobserver:
     pid: int
-    pidfd: int
+    pidfd: Descriptor
     users: set[Ref] = field(default_factory=set)
 
 
@@ -29,12 +30,12 @@ class Jobservers:
 
     def watch(self, pid: int, template: int, users: Iterable[Ref] = ()) -> None:
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = Descriptor(os.pidfd_open(pid))
         except OSError:
             asyncio.get_running_loop().call_soon(self._tell, template, sorted(users))
             return
         self._by_template[template] = _Jobserver(pid, pidfd, set(users))
-        asyncio.get_running_loop().add_reader(pidfd, self._ended, template)
+        asyncio.get_running_loop().add_reader(pidfd.fileno(), self._ended, template)
 
     def used_by(self, ref: Ref, template: int) -> None:
         if template in self._by_template:
@@ -57,15 +58,15 @@ class Jobservers:
     def close(self) -> None:
         """The pool has ended: nobody uses them any more."""
         for each in self._by_template.values():
-            asyncio.get_running_loop().remove_reader(each.pidfd)
+            asyncio.get_running_loop().remove_reader(each.pidfd.fileno())
             signal_to(each.pidfd, signal.SIGKILL)
-            os.close(each.pidfd)
+            each.pidfd.close()
         self._by_template.clear()
 
     def _ended(self, template: int) -> None:
         gone = self._by_template.pop(template)
-        asyncio.get_running_loop().remove_reader(gone.pidfd)
-        os.close(gone.pidfd)
+        asyncio.get_running_loop().remove_reader(gone.pidfd.fileno())
+        gone.pidfd.close()
         self._tell(template, sorted(gone.users))
 
     def _tell(self, template: int, users: list[Ref]) -> None:

@@ -18,6 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from aiohttp import web
 
+from mindbot_worker.descriptors import open_standard
 from mindbot_worker.local import app, livekit_server
 from mindbot_worker.local.livekit_server import CannotStart, LiveKitServer
 from mindbot_worker.local.recogniser import BadPhraseBook, PhraseBook
@@ -27,6 +28,7 @@ _SHUTDOWN_SECONDS = 0.5
 
 
 def main() -> int:
+    open_standard()
     arguments = _parser().parse_args()
     try:
         book = PhraseBook.load(arguments.phrases)

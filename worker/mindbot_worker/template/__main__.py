@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from mindbot_worker import environment, stacks, wire_template
+from mindbot_worker.descriptors import open_standard
 from mindbot_worker.failures import WorkerFailure
 from mindbot_worker.output.redaction import redactor
 from mindbot_worker.output.stdio import guard
@@ -20,6 +21,7 @@ NAME = "mindbot-image"
 
 
 def main() -> int:
+    open_standard()
     parser = argparse.ArgumentParser(prog="mindbot_worker.template", description=__doc__)
     parser.add_argument("--agent", metavar="MODULE:ATTR", help="the livekit.agents.AgentServer to run")
     arguments = parser.parse_args()
@@ -31,8 +33,8 @@ def main() -> int:
     guard(redactor(os.environ))
     stacks.arm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=fd)
-    os.set_inheritable(fd, False)
+    sock = socket.socket(fileno=fd.detach())
+    sock.set_inheritable(False)
     return _live(sock, arguments.agent, folder)
 
 
@@ -55,7 +57,7 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
         say(sock, {"say": wire_template.UNSAFE, "why": why})
         return 0
     loading.settle()
-    pid = jobserver.start(folder, modules)
+    pid = jobserver.start(folder, modules, sock)
     seconds = round(time.monotonic() - began, 3)
     say(sock, {"say": wire_template.READY, "seconds": seconds, "jobserver": pid})
     birth = serve(sock, Sources())
