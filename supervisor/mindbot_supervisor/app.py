@@ -41,6 +41,7 @@ from .ops.view import Json, View
 from .readiness import Readiness
 from .reloading import Reloader
 from .runtime import linux
+from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.engine import Engine
 from .runtime.launch import Launch
 from .runtime.local import LocalServices
@@ -77,6 +78,8 @@ class Daemon:
         self._paths: Paths = resolve(loaded.settings, loaded.environ, os.geteuid())
         self._state = handover.receive(os.environ)
         state = self._state
+        self._descriptors = DescriptorLimit.raised(state.descriptors if state is not None else None)
+        from_settings.check_room(loaded, self._descriptors)
         self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(state)
         self._started = time.monotonic() if state is None else state.started
         log, redactor = loaded.settings.log, Redactor(secret_values(loaded.environ))
@@ -165,6 +168,7 @@ class Daemon:
             from_settings.for_children(self._loaded.environ),
             lambda level, text: self._logs.note(events.LOCAL_OUTPUT, level, text=text),
             self._children,
+            self._descriptors.popen,
         )
         if self._mode.local:
             addresses = await services.start()
@@ -188,7 +192,15 @@ class Daemon:
         self._readiness = Readiness(engine.pool, systemd, note, self._started)
         self._stopper = Stopper(engine, systemd, note)
         self._reloader = Reloader(
-            self._loaded, self._load, self._launch, self._follow, note, engine, self._mode, self._paths.runtime_dir
+            self._loaded,
+            self._load,
+            self._launch,
+            self._follow,
+            note,
+            engine,
+            self._mode,
+            self._paths.runtime_dir,
+            self._descriptors,
         )
         self._reloader.recover()
         self._upgrader = upgrade.Upgrader(
@@ -207,6 +219,7 @@ class Daemon:
             self._reloader.reload,
             self._upgrader.upgrade,
             engine.launcher.check_code,
+            self._descriptors.refusal,
         )
         self._signals.actions = self._actions()
 
@@ -219,7 +232,7 @@ class Daemon:
         return engine
 
     def _launch(self, loaded: Loaded) -> Launch:
-        return from_settings.launch(loaded, self._paths.runtime_dir, self._extra)
+        return from_settings.launch(loaded, self._paths.runtime_dir, self._extra, self._descriptors.popen)
 
     def _actions(self) -> dict[int, Callable[[], object]]:
         """What each signal asks for."""
@@ -277,6 +290,7 @@ class Daemon:
             jobservers=upgrade.jobservers_of(engine),
             rescue=upgrade.rescue_of(engine),
             flights=self._records.saved(),
+            descriptors=self._descriptors.inherited,
         )
 
     def _before_exec(self) -> None:

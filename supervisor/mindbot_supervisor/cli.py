@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mindbot_worker.descriptors import open_standard
+from mindbot_config.standard_descriptors import open_standard
 
 from .commands import config, explain, operate, profile, run, status, stop
 from .errors import INTERNAL, USAGE, SupervisorError

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from mindbot_config.credentials import WEBHOOK_SECRET
+from mindbot_config.errors import ConfigError
 from mindbot_config.sources import Loaded
 
 from . import handover, mode
 from .core.policy import Policy
-from .runtime.launch import Launch
+from .runtime.descriptor_limit import DescriptorLimit
+from .runtime.launch import Launch, StartProcess
 from .runtime.pressure import memory_mb
 
 NOT_FOR_WORKERS = frozenset(
@@ -38,11 +41,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:
-    """`extra` is what the local services add to the environment."""
+def check_room(loaded: Loaded, descriptors: DescriptorLimit) -> None:
+    """Raises ConfigError for more workers than the daemon may have open files for."""
+    if why := descriptors.refusal(loaded.settings.pool.workers):
+        raise ConfigError(f"pool.workers: {why}")
+
+
+def launch(
+    loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str], start: StartProcess = subprocess.Popen
+) -> Launch:
+    """`extra` is what the local services add to the environment; `start` gives processes their limits."""
     environ = {**for_children(loaded.environ), **extra}
     settings = loaded.settings
-    return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings))
+    return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings), start)
 
 
 def for_children(environ: Mapping[str, str]) -> dict[str, str]:

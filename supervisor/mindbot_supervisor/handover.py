@@ -81,6 +81,8 @@ class State:
     rescue: Known = field(default_factory=Known)
     flights: list[str] = field(default_factory=list)
     """The last minute of the living workers, as the flight recorder keeps it."""
+    descriptors: int | None = None
+    """The soft limit of open files that the daemon was started with, and gives back to what it starts."""
     version: int = VERSION
 
     def fds(self) -> list[int]:

@@ -25,6 +25,8 @@ class Operations:
     upgrade_daemon: Callable[[], Awaitable[None]]
     check_code: Callable[[], None]
     """New workers are wanted: they must not run code that has changed on disk since."""
+    no_room_for: Callable[[int], str]
+    """Why so many workers cannot be had on this host; empty if they can."""
 
     def commands(self) -> dict[str, Callable[[Mapping[str, object]], Awaitable[Json]]]:
         return {
@@ -58,13 +60,15 @@ class Operations:
         workers = fields.get("workers")
         if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= WORKERS_MAX:
             raise Refused(f"workers must be a whole number from 1 to {WORKERS_MAX}")
+        if why := self.no_room_for(workers):
+            raise Refused(why)
         self.do(self.pool.scale(workers, time.monotonic()))
         return {"workers": workers}
 
     def scale_by(self, change: int) -> None:
         """One worker more or fewer (TTIN, TTOU); never fewer than one."""
         wanted = sum(not slot.surplus for slot in self.pool.slots.values()) + change
-        if 1 <= wanted <= WORKERS_MAX and not self.pool.stopping:
+        if 1 <= wanted <= WORKERS_MAX and not self.pool.stopping and not self.no_room_for(wanted):
             self.do(self.pool.scale(wanted, time.monotonic()))
 
     async def hold(self, _: Mapping[str, object]) -> Json:

@@ -17,6 +17,7 @@ from .errors import Refused, SupervisorError
 from .mode import Mode
 from .ops.view import Json
 from .reload import difference
+from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.engine import Engine
 from .runtime.launch import Launch
 
@@ -33,6 +34,7 @@ class Reloader:
     engine: Engine
     mode: Mode
     runtime_dir: Path
+    descriptors: DescriptorLimit
     before: Launch | None = None
     """What workers were started with before the last reload."""
     _env_stamp: tuple[int, int] | None = None
@@ -42,6 +44,7 @@ class Reloader:
         try:
             new = self.load()
             mode.check(new, self.mode)
+            from_settings.check_room(new, self.descriptors)
         except (ConfigError, SupervisorError) as exc:
             self.note(events.CONFIG_REJECTED, "error", detail=str(exc))
             raise Refused(f"{exc}; the old settings stay in force") from exc

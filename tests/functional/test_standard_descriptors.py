@@ -1,4 +1,4 @@
-"""Started with stdin, stdout and stderr closed: each becomes /dev/null first thing, and nothing else takes its place."""
+"""Started with stdin, stdout and stderr closed: each becomes /dev/null, and nothing else takes its place."""
 
 import contextlib
 import json
@@ -95,7 +95,7 @@ class Closed:
 
 
 def opened(pid: int) -> list[str]:
-    return [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+    return [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)]
 
 
 def assert_where(pid: int, closing: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mindbot_worker.descriptors import open_standard
+from mindbot_config.standard_descriptors import open_standard
 from mindbot_worker.program import Program
 
 

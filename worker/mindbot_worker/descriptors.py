@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import Self
 
 
@@ -67,27 +66,3 @@ class Descriptor:
 def close_all(*descriptors: Descriptor) -> None:
     for each in descriptors:
         each.close()
-
-
-def open_standard() -> None:
-    """Open /dev/null as each of stdin, stdout and stderr that was closed when this process was started.
-
-    To be called before anything else is opened: else a lock, a socket or a pipe becomes descriptor 0, 1 or 2, and
-    whatever is printed goes into it.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            _open_null(number)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-
-
-def _open_null(number: int) -> None:
-    opened = os.open(os.devnull, os.O_RDWR)
-    if opened != number:
-        os.dup2(opened, number)
-        os.close(opened)
-    os.set_inheritable(number, True)

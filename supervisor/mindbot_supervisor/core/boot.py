@@ -15,6 +15,17 @@ CONFIG_ERROR = 78
 """Exit code of a worker that can never start with these settings (sysexits.h, EX_CONFIG)."""
 
 
+RAN_SHORT = 71
+"""Exit code of a worker that found nothing left of something as it started (sysexits.h, EX_OSERR)."""
+
+
+def ran_short(ended: Exit, failure: Failure | None) -> str:
+    """What was short, where that is why a worker ended as it started; else empty."""
+    if ended.shortage or ended.code != RAN_SHORT:
+        return ended.shortage
+    return failure.message if failure is not None else "a worker exited with code 71: it could not start for want of it"
+
+
 @dataclass(slots=True)
 class Boot:
     """Which slots' workers said so, as long as no worker was ever ready."""

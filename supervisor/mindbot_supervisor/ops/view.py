@@ -9,6 +9,7 @@ from typing import Any
 from mindbot_supervisor.core.history import History
 from mindbot_supervisor.core.model import LastExit, Worker
 from mindbot_supervisor.core.pool import Pool
+from mindbot_supervisor.core.shortage import Shortage
 from mindbot_supervisor.core.slots import Slot
 from mindbot_supervisor.core.trend import Leak
 from mindbot_worker import wire
@@ -43,6 +44,7 @@ class View:
                 "uptime": round(now - self.started, 3),
                 "workers_wanted": sum(not slot.surplus for slot in pool.slots.values()),
                 "held": pool.brake.hold.reason.value if pool.brake.hold else None,
+                "shortage": _shortage(pool.shortage, clock),
                 "rollout": {**pool.rollout.fields(), "active": pool.rollout.active} if pool.rollout else None,
                 "mode": self.mode,
             },
@@ -129,6 +131,13 @@ def _leak(leak: Leak | None) -> Json | None:
         return None
     limit_in = round(leak.limit_in) if leak.limit_in is not None else None
     return {"mb_per_hour": round(leak.mb_per_hour, 1), "limit_in": limit_in}
+
+
+def _shortage(shortage: Shortage, clock: _Clock) -> Json | None:
+    """What the host has nothing left of, so that workers wait for their start."""
+    if shortage.since is None:
+        return None
+    return {"detail": shortage.detail, "since": clock.iso(shortage.since), "waiting": len(shortage.waiting)}
 
 
 def _call(call: Call, history: History, clock: _Clock) -> Json:

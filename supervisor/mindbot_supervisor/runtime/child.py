@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Exit
@@ -95,12 +95,14 @@ class Pipes:
         return Child(pid, pidfd, self.beats, self.leash, self.output)
 
 
-def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
+def spawn(
+    command: Sequence[str], environ: Mapping[str, str], start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+) -> Child:
     """Start `command` in a session of its own, with heartbeat and leash pipes. Raises OSError."""
     pipes = Pipes.open()
     heartbeat, held, stdout = pipes.theirs()
     try:
-        popen = subprocess.Popen(
+        popen = start(
             command,
             env={**environ, wire.HEARTBEAT_FD: str(heartbeat), wire.LEASH_FD: str(held)},
             stdin=subprocess.DEVNULL,

@@ -39,6 +39,7 @@ from .launcher import Launcher
 from .oom import KernelLog, Oom
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
+from .pids_limit import PidsLimit
 from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
@@ -62,7 +63,9 @@ class Engine:
         self.pool = pool
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
-        self.launcher = Launcher(launch, born=self._born, failed=self._unborn, orphaned=self._orphaned)
+        self.launcher = Launcher(
+            launch, born=self._born, failed=self._unborn, ran_short=self._ran_short, orphaned=self._orphaned
+        )
         self._running: dict[Ref, Running] = {}
         self._adopted = Adopted(self._leftover_gone)
         self._runtime_dir = Path(launch.runtime_dir)
@@ -73,6 +76,7 @@ class Engine:
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
         cgroups = Cgroups.find()
         self._oom = Oom(cgroups, KernelLog())
+        self._pids = PidsLimit()
         self._sampler = Sampler(
             self._trees.family, self._trees.lock, limits.check_interval, soft, self._deliver, cgroups
         )
@@ -213,6 +217,9 @@ class Engine:
     def _unborn(self, ref: Ref, why: str) -> None:
         self.carry_out(self.pool.spawn_failed(ref, why, time.monotonic(), random.random()))  # noqa: S311
 
+    def _ran_short(self, ref: Ref, why: str) -> None:
+        self.carry_out(self.pool.ran_short(ref, why, time.monotonic()))
+
     def _orphaned(self, refs: list[Ref]) -> None:
         """The job server of these workers is gone: their calls go on, but they can take no new ones for long."""
         slots = sorted({ref.slot for ref in refs if ref in self._running and ref.slot in self.pool.slots})
@@ -238,6 +245,7 @@ class Engine:
         self._trees.take(started.pid, ref)
         self._pidfiles.write(ref, started.pid)
         self._oom.spawned(ref, started.pid, time.monotonic())
+        self._pids.spawned(ref)
         running.watch(partial(self._exited, ref))
         return running
 
@@ -320,6 +328,7 @@ class Engine:
         ours = worker is not None and worker.killed
         found = self._oom.explain(ref, pid, time.monotonic()) if ended.signal == signal.SIGKILL and not ours else None
         self._oom.forget(ref)
+        ended = replace(ended, shortage=self._pids.hit(ref))
         return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
 
     def _sweep(self, ref: Ref, grace: float) -> None:

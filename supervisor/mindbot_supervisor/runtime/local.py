@@ -16,6 +16,7 @@ from mindbot_supervisor.errors import SupervisorError
 from mindbot_worker.descriptors import Descriptor
 
 from .child import watched
+from .launch import StartProcess
 from .lines import Lines
 
 START_TIMEOUT = 60.0
@@ -62,6 +63,7 @@ class LocalServices:
     """Takes the level and the text of what the services have to say."""
     pids: set[int]
     """Where the services' pid is noted while they run, so that nobody else reaps it."""
+    start_process: StartProcess = subprocess.Popen
     _popen: subprocess.Popen[bytes] | None = None
     _pidfd: Descriptor | None = None
     _port: int = 0
@@ -102,7 +104,7 @@ class LocalServices:
             command += ["--livekit-server", self.livekit_server]
             if self._livekit_port:
                 command += ["--livekit-port", str(self._livekit_port)]
-        popen = subprocess.Popen(
+        popen = self.start_process(
             command,
             env=dict(self.environ),
             stdin=subprocess.PIPE,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ from mindbot_worker import wire_template
 from mindbot_worker.descriptors import Descriptor, close_all
 
 from .child import Pipes, pipe, reap, signal_to, unblock, watched
+from .launch import Launch
 from .output import Output
 
 READ_BYTES = 64 * 1024
@@ -47,8 +50,8 @@ class Template:
     """None for one that an earlier version of this program started."""
 
     @classmethod
-    def start(cls, command: Sequence[str], environ: Mapping[str, str], writer: Output, owner: Owner) -> Template:
-        """Raises OSError."""
+    def start(cls, launch: Launch, writer: Output, owner: Owner) -> Template:
+        """Start the one that `launch` wants. Raises OSError."""
         with contextlib.ExitStack() as undo:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.enter_context(ours)
@@ -56,9 +59,9 @@ class Template:
                 output, stdout = pipe()
                 undo.enter_context(output)
                 with stdout:
-                    popen = subprocess.Popen(
-                        command,
-                        env={**environ, wire_template.SOCKET_FD: str(theirs.fileno())},
+                    popen = launch.popen(
+                        launch.template_command(),
+                        env={**launch.environ_of_all(), wire_template.SOCKET_FD: str(theirs.fileno())},
                         stdin=subprocess.DEVNULL,
                         stdout=stdout.fileno(),
                         stderr=stdout.fileno(),
@@ -78,15 +81,11 @@ class Template:
         if self.socket is not None:
             loop.add_reader(self.socket.fileno(), self._hear)
 
-    def ask(self, message: Mapping[str, Any], pipes: Pipes | None = None) -> bool:
-        """Send a request; False if it cannot be sent."""
+    def ask(self, message: Mapping[str, Any], pipes: Pipes | None = None) -> None:
+        """Send a request. Raises OSError if it cannot be sent."""
         if self.socket is None:
-            return False
-        try:
-            wire_template.send(self.socket, message, pipes.theirs() if pipes is not None else ())
-        except OSError:
-            return False
-        return True
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        wire_template.send(self.socket, message, pipes.theirs() if pipes is not None else ())
 
     def end(self) -> None:
         """Let it end: it does when the socket closes. Workers that it forked are not concerned."""

@@ -121,7 +121,7 @@ for number in {numbers}:
 os.execv(sys.executable, [sys.executable, "-c", {code!r}])
 """
 OPENS = """
-from mindbot_worker.descriptors import open_standard
+from mindbot_config.standard_descriptors import open_standard
 import os, sys
 report = int(os.environ["REPORT"])
 open_standard()

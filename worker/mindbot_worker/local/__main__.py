@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from aiohttp import web
 
-from mindbot_worker.descriptors import open_standard
+from mindbot_config.standard_descriptors import open_standard
 from mindbot_worker.local import app, livekit_server
 from mindbot_worker.local.livekit_server import CannotStart, LiveKitServer
 from mindbot_worker.local.recogniser import BadPhraseBook, PhraseBook
