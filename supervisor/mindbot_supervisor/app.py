@@ -40,7 +40,7 @@ from .ops.usage import UsageBook
 from .ops.view import Json, View
 from .readiness import Readiness
 from .reloading import Reloader
-from .runtime import linux
+from .runtime import linux, threads
 from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.engine import Engine
 from .runtime.launch import Launch
@@ -97,6 +97,7 @@ class Daemon:
         self._signals.listen()
         bugs.report_to(self._logs.note)
         linux.become_subreaper()
+        self._resolver = threads.start()
         self._notices = Notices(lambda level, event, fields: self._logs.note(event, level, **fields), self._logs.mask)
         self._notify(self._loaded)
         if self._state is None:

@@ -36,11 +36,13 @@ class Journal:
 
     def put(self, line: str) -> None:
         """Queue one entry. Never blocks and never fails."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-            self._thread.start()
         with suppress(queue.Full):
             self._entries.put_nowait(line.encode(errors="replace") + b"\n")
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            with suppress(RuntimeError):  # no thread can be started now: the next entry tries it again
+                thread.start()
+                self._thread = thread
 
     def flush(self) -> None:
         """Write what is queued, for CLOSE_WAIT seconds at most, and end the thread; the next entry starts another."""
