@@ -79,7 +79,9 @@ class Daemon:
         self._state = handover.receive(os.environ)
         state = self._state
         self._descriptors = DescriptorLimit.raised(state.descriptors if state is not None else None)
-        from_settings.check_room(loaded, self._descriptors)
+        if state is None:  # what runs already is not ended for a program that is replaced at this moment
+            from_settings.check_command(loaded)
+            from_settings.check_room(loaded, self._descriptors)
         self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(state)
         self._started = time.monotonic() if state is None else state.started
         log, redactor = loaded.settings.log, Redactor(secret_values(loaded.environ))

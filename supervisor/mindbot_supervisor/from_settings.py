@@ -13,6 +13,7 @@ from mindbot_config.sources import Loaded
 
 from . import handover, mode
 from .core.policy import Policy
+from .runtime import executable
 from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.launch import Launch, StartProcess
 from .runtime.pressure import memory_mb
@@ -39,6 +40,15 @@ def policy(loaded: Loaded) -> Policy:
 def cores() -> int:
     """Those that we and our workers may use."""
     return len(os.sched_getaffinity(0))
+
+
+def check_command(loaded: Loaded) -> None:
+    """Raises ConfigError for a `pool.command` that can never be run."""
+    if not loaded.settings.pool.command:
+        return
+    why = executable.problem(mode.worker_command(loaded.settings), for_children(loaded.environ))
+    if why:
+        raise ConfigError(f"pool.command: {why}")
 
 
 def check_room(loaded: Loaded, descriptors: DescriptorLimit) -> None:

@@ -44,6 +44,7 @@ class Reloader:
         try:
             new = self.load()
             mode.check(new, self.mode)
+            from_settings.check_command(new)
             from_settings.check_room(new, self.descriptors)
         except (ConfigError, SupervisorError) as exc:
             self.note(events.CONFIG_REJECTED, "error", detail=str(exc))

@@ -21,10 +21,13 @@ def config(options: argparse.Namespace) -> int:
     from mindbot_config.credentials import Credentials
     from mindbot_config.display import show
     from mindbot_config.errors import ConfigError
+    from mindbot_supervisor import from_settings
 
     credentials = Credentials.from_environ(loaded.environ)
     try:
         credentials.check()
+        if options.what == "check":
+            from_settings.check_command(loaded)
     except ConfigError as exc:
         raise bad_config(exc) from exc
     if options.what == "check":

@@ -12,7 +12,7 @@ from typing import Any
 from mindbot_supervisor.core.model import Ref
 from mindbot_worker import shortage, wire_template
 
-from . import child
+from . import child, executable
 from .child import Child
 from .image import Image
 from .images import Images, Note
@@ -175,7 +175,11 @@ class Launcher:
         try:
             started = child.spawn(launch.command, launch.environ_of(ref), launch.popen)
         except OSError as exc:
-            self._not_started(ref, f"cannot start {launch.command[0]}", exc)
+            why = "" if shortage.is_one(exc) else executable.problem(launch.command, launch.environ_of(ref))
+            if why:
+                self._failed(ref, f"cannot start {launch.command[0]}: {why}")
+            else:
+                self._not_started(ref, f"cannot start {launch.command[0]}", exc)
             return
         self._born(ref, started)
 
