@@ -46,6 +46,10 @@ class Boot:
         self._messages[slot] = message
         return message
 
+    def agent_failed(self) -> bool:
+        """The template says that the agent can never work, as every worker would say. Whether that is the end."""
+        return not self._over
+
     def hopeless(self, slots: int) -> bool:
         return len(self._messages) == slots
 

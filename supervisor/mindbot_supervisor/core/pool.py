@@ -144,6 +144,12 @@ class Pool(State):
         self._note_boot(worker, ended, failure)
         seats.fail(self, worker, now)
 
+    def agent_failed(self, why: str, now: float) -> Effects:
+        """The agent of all workers cannot be used, by the template's word: at the first start that is the end."""
+        if self.boot.agent_failed() and not self.stopping:
+            self.actions.append(GiveUp(CONFIG_ERROR, why))
+        return self._effects(now)
+
     def _forget(self, ref: Ref, now: float) -> None:
         """Nothing is kept of a worker that is gone."""
         self.shortage.gone(ref, now)

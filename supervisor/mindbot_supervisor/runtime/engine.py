@@ -64,7 +64,12 @@ class Engine:
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
         self.launcher = Launcher(
-            launch, born=self._born, failed=self._unborn, ran_short=self._ran_short, orphaned=self._orphaned
+            launch,
+            born=self._born,
+            failed=self._unborn,
+            ran_short=self._ran_short,
+            orphaned=self._orphaned,
+            agent_failed=self._agent_failed,
         )
         self._running: dict[Ref, Running] = {}
         self._adopted = Adopted(self._leftover_gone)
@@ -219,6 +224,10 @@ class Engine:
 
     def _ran_short(self, ref: Ref, why: str) -> None:
         self.carry_out(self.pool.ran_short(ref, why, time.monotonic()))
+
+    def _agent_failed(self, why: str) -> bool:
+        self.carry_out(self.pool.agent_failed(why, time.monotonic()))
+        return self.gave_up is not None
 
     def _orphaned(self, refs: list[Ref]) -> None:
         """The job server of these workers is gone: their calls go on, but they can take no new ones for long."""

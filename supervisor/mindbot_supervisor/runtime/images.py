@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from mindbot_supervisor.core import events
+from mindbot_supervisor.core.boot import CONFIG_ERROR
 from mindbot_supervisor.core.model import Ref
 from mindbot_worker import shortage, wire_template
 from mindbot_worker.descriptors import Descriptor
@@ -44,6 +45,9 @@ class Midwife(Protocol):
 
     def serve_by_exec(self) -> None:
         """There will be no image for a while."""
+
+    def agent_failed(self, why: str) -> bool:
+        """The agent can never work. True: that is the end of all, and nothing else is to be tried."""
 
     def run_short(self, why: str) -> None:
         """The host has nothing left to build an image with: those who wait are to ask again."""
@@ -215,6 +219,17 @@ class Images:
             if image.launch == self.launch:
                 self._give_up(why, retry_in)
 
+    def _failed(self, image: Image, why: str, code: object) -> None:
+        """It could not come up: for want of something, by a fault of the agent, or otherwise."""
+        wanted = image is self.coming and image.launch == self.launch
+        if code == shortage.EXIT_CODE:
+            self._ran_short(image, why)
+        elif code == CONFIG_ERROR and wanted and self._midwife.agent_failed(why):
+            self._retire(image)
+            self.coming = None
+        else:
+            self._refused(image, why, self._next_retry())
+
     def _ran_short(self, image: Image, why: str) -> None:
         """The host had nothing left for it to come up with."""
         self._retire(image)
@@ -253,10 +268,8 @@ class Images:
                 self._take_over(image, message)
             case wire_template.UNSAFE:
                 self._refused(image, f"{message.get('why')}; forking it would not be safe", float("inf"))
-            case wire_template.FAILED if message.get("code") == shortage.EXIT_CODE:
-                self._ran_short(image, str(message.get("why")))
             case wire_template.FAILED:
-                self._refused(image, str(message.get("why")), self._next_retry())
+                self._failed(image, str(message.get("why")), message.get("code"))
             case wire_template.FORKED | wire_template.NOT_FORKED:
                 self._midwife.delivered(image, message)
             case wire_template.CHANGED:

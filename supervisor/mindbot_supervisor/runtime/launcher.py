@@ -29,13 +29,22 @@ class Launcher:
     """Starts workers for the engine.
 
     For each `start` that was not withdrawn one of `born`, `failed` and `ran_short` is called: the worker runs, or
-    cannot be started, or the host has nothing left to start it with.
+    cannot be started, or the host has nothing left to start it with. `agent_failed` is told why the agent can never
+    work, and says whether that is the end.
     """
 
     def __init__(
-        self, launch: Launch, *, born: Born, failed: Failed, ran_short: RanShort, orphaned: Callable[[list[Ref]], None]
+        self,
+        launch: Launch,
+        *,
+        born: Born,
+        failed: Failed,
+        ran_short: RanShort,
+        orphaned: Callable[[list[Ref]], None],
+        agent_failed: Callable[[str], bool],
     ) -> None:
         self._images = Images(launch, self)
+        self.agent_failed = agent_failed
         self._born, self._failed, self._ran_short = born, failed, ran_short
         self._waiting: list[Ref] = []
         self.jobservers = Jobservers(orphaned, self._images.jobserver_lost)
