@@ -45,7 +45,8 @@ from .ops.usage import UsageBook
 from .ops.view import Json, View
 from .readiness import Readiness
 from .reloading import Reloader
-from .runtime import linux
+from .runtime import linux, threads
+from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.engine import Engine
 from .runtime.launch import Launch
 from .runtime.local import LocalServices
@@ -84,6 +85,10 @@ class Daemon:
         self._paths: Paths = resolve(loaded.settings, loaded.environ, os.geteuid())
         self._state = handover.receive(os.environ)
         state = self._state
+        self._descriptors = DescriptorLimit.raised(state.descriptors if state is not None else None)
+        if state is None:  # what runs already is not ended for a program that is replaced at this moment
+            from_settings.check_command(loaded)
+            from_settings.check_room(loaded, self._descriptors)
         self._sockets = sockets.bind(self._paths, loaded) if state is None else sockets.take_over(self._paths, state)
         self._started = time.monotonic() if state is None else state.started
         if state is None:
@@ -105,6 +110,7 @@ class Daemon:
         bugs.report_to(self._logs.note)
         self._activities = Activities(self._logs.note)
         linux.become_subreaper()
+        self._resolver = threads.start()
         self._notices = Notices(lambda level, event, fields: self._logs.note(event, level, **fields), self._logs.mask)
         self._notices.keep_up = self._activities.add("notices").keep_up
         self._notify(self._loaded)
@@ -186,6 +192,7 @@ class Daemon:
             for_children(self._loaded.environ),
             lambda level, text: self._logs.note(events.LOCAL_OUTPUT, level, text=text),
             self._children,
+            self._descriptors.popen,
         )
         if self._mode.local:
             addresses = await services.start()
@@ -218,7 +225,15 @@ class Daemon:
         self._readiness = Readiness(engine.pool, systemd, note, self._started, self._activities.not_watching)
         self._stopper = Stopper(engine, systemd, note)
         self._reloader = Reloader(
-            self._loaded, self._load, self._launch, self._follow, note, engine, self._mode, self._paths.runtime_dir
+            self._loaded,
+            self._load,
+            self._launch,
+            self._follow,
+            note,
+            engine,
+            self._mode,
+            self._paths.runtime_dir,
+            self._descriptors,
         )
         self._reloader.recover()
         self._upgrader = upgrade.Upgrader(
@@ -237,6 +252,7 @@ class Daemon:
             self._reloader.reload,
             self._upgrader.upgrade,
             engine.launcher.check_code,
+            self._descriptors.refusal,
         )
         self._signals.actions = self._actions()
 
@@ -250,7 +266,7 @@ class Daemon:
         return engine
 
     def _launch(self, loaded: Loaded) -> Launch:
-        return from_settings.launch(loaded, self._paths.runtime_dir, self._extra)
+        return from_settings.launch(loaded, self._paths.runtime_dir, self._extra, self._descriptors.popen)
 
     def _actions(self) -> dict[int, Callable[[], object]]:
         """What each signal asks for."""
@@ -312,6 +328,7 @@ class Daemon:
             jobservers=upgrade.jobservers_of(engine),
             rescue=upgrade.rescue_of(engine),
             flights=self._records.saved(),
+            descriptors=self._descriptors.inherited,
         )
 
     def _before_exec(self) -> None:

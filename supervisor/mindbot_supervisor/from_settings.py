@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,33 @@ from mindbot_config.read_file import WITHIN, bounded
 
 from . import mode
 from .child_environment import for_children
-from .runtime.launch import Launch
+from .runtime import executable
+from .runtime.descriptor_limit import DescriptorLimit
+from .runtime.launch import Launch, StartProcess
 
 
-def launch(loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str]) -> Launch:
-    """`extra` is what the local services add to the environment."""
+def check_command(loaded: Loaded) -> None:
+    """Raises ConfigError for a `pool.command` that can never be run."""
+    if not loaded.settings.pool.command:
+        return
+    why = executable.problem(mode.worker_command(loaded.settings), for_children(loaded.environ))
+    if why:
+        raise ConfigError(f"pool.command: {why}")
+
+
+def check_room(loaded: Loaded, descriptors: DescriptorLimit) -> None:
+    """Raises ConfigError for more workers than the daemon may have open files for."""
+    if why := descriptors.refusal(loaded.settings.pool.workers):
+        raise ConfigError(f"pool.workers: {why}")
+
+
+def launch(
+    loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str], start: StartProcess = subprocess.Popen
+) -> Launch:
+    """`extra` is what the local services add to the environment; `start` gives processes their limits."""
     environ = {**for_children(loaded.environ), **extra}
     settings = loaded.settings
-    return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings))
+    return Launch(mode.worker_command(settings), environ, str(runtime_dir), mode.template_agent(settings), start)
 
 
 def check_log_file(loaded: Loaded) -> None:

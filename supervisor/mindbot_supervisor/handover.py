@@ -87,6 +87,8 @@ class State:
     """Abstract sockets by which a second daemon finds this one."""
     control_place: tuple[int, int] | None = None
     """Device and inode of the control socket's name; None from a version that did not know them."""
+    descriptors: int | None = None
+    """The soft limit of open files that the daemon was started with, and gives back to what it starts."""
     version: int = VERSION
 
     def fds(self) -> list[int]:

@@ -24,6 +24,8 @@ class Operations:
     upgrade_daemon: Callable[[], Awaitable[None]]
     check_code: Callable[[], None]
     """New workers are wanted: they must not run code that has changed on disk since."""
+    no_room_for: Callable[[int], str]
+    """Why so many workers cannot be had on this host; empty if they can."""
 
     def commands(self) -> dict[str, Command]:
         return {
@@ -61,13 +63,15 @@ class Operations:
         workers = before + fields.change if fields.workers is None else fields.workers
         if not 1 <= workers <= WORKERS_MAX:
             raise Refused(f"there cannot be {workers} workers: must be from 1 to {WORKERS_MAX}; there are {before}")
+        if why := self.no_room_for(workers):
+            raise Refused(why)
         self.do(self.pool.scale(workers, time.monotonic()))
         return {"workers": workers, "before": before}
 
     def scale_by(self, change: int) -> None:
         """One worker more or fewer (TTIN, TTOU); never fewer than one."""
         wanted = self._wanted() + change
-        if 1 <= wanted <= WORKERS_MAX and not self.pool.stopping:
+        if 1 <= wanted <= WORKERS_MAX and not self.pool.stopping and not self.no_room_for(wanted):
             self.do(self.pool.scale(wanted, time.monotonic()))
 
     def _wanted(self) -> int:

@@ -61,7 +61,7 @@ class Readiness:
             return "the pool is stopping"
         ready = [worker for worker in pool.workers.values() if worker.phase is Phase.READY]
         if not ready:
-            return pool.brake.hold.detail if pool.brake.hold else "no worker is ready"
+            return pool.brake.hold.detail if pool.brake.hold else pool.shortage.detail or "no worker is ready"
         if all(worker.registered is False for worker in ready):
             return pool.brake.hold.detail if pool.brake.hold else "no worker is registered with LiveKit"
         return self.not_watching()

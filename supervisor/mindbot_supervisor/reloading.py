@@ -16,13 +16,14 @@ from pathlib import Path
 from mindbot_config.errors import ConfigError
 from mindbot_config.load import Loaded
 
-from . import auto_limits, mode, recover
+from . import auto_limits, from_settings, mode, recover
 from .core import events
 from .errors import Refused, SupervisorError
 from .mode import Mode
 from .off_loop import off_loop
 from .ops.view import Json
 from .reload import difference
+from .runtime.descriptor_limit import DescriptorLimit
 from .runtime.engine import Engine
 from .runtime.launch import Launch
 
@@ -44,6 +45,7 @@ class Reloader:
     engine: Engine
     mode: Mode
     runtime_dir: Path
+    descriptors: DescriptorLimit
     before: Launch | None = None
     """What workers were started with before the last reload."""
     _seen: tuple[Path | None, tuple[int, int, int]] | None = None
@@ -66,6 +68,8 @@ class Reloader:
         try:
             new = await off_loop(self.load, READ_WITHIN)
             mode.check(new, self.mode)
+            from_settings.check_command(new)
+            from_settings.check_room(new, self.descriptors)
         except TimeoutError as exc:
             raise self._rejected(f"the settings could not be read within {READ_WITHIN:g} s") from exc
         except OSError as exc:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Collection, MutableSet
 from dataclasses import dataclass
 
+from mindbot_worker.descriptors import Descriptor
+
 from . import handover
 from .core import events
 from .core.model import Ref
@@ -110,10 +112,10 @@ def children_of(engine: Engine) -> list[handover.ChildState]:
             slot=ref.slot,
             generation=ref.generation,
             pid=child.pid,
-            pidfd=child.pidfd,
-            beats=child.beats,
-            leash=child.leash,
-            output=child.output,
+            pidfd=child.pidfd.fileno(),
+            beats=child.beats.fileno(),
+            leash=child.leash.fileno(),
+            output=child.output.fileno(),
             held=base64.b64encode(held).decode(),
         )
         for ref, (child, held) in engine.children().items()
@@ -126,7 +128,8 @@ def template_of(engine: Engine) -> handover.TemplateState | None:
     if template is None or template.socket is None:
         return None
     digest = engine.launch.digest()
-    return handover.TemplateState(template.pid, template.pidfd, template.socket.fileno(), template.output, digest)
+    pidfd, sock, output = template.pidfd.fileno(), template.socket.fileno(), template.output.fileno()
+    return handover.TemplateState(template.pid, pidfd, sock, output, digest)
 
 
 def jobservers_of(engine: Engine) -> list[handover.JobserverState]:
@@ -157,7 +160,8 @@ def resume(engine: Engine, state: handover.State) -> None:
         engine.recoveries.rescuer.remember(state.rescue)
     put(engine.pool, state.pool, time.monotonic())
     for each in state.children:
-        child = Child(each.pid, each.pidfd, each.beats, each.leash, each.output)
+        pidfd, beats, leash, output = map(Descriptor, each.fds())
+        child = Child(each.pid, pidfd, beats, leash, output)
         engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
     resume_template(engine, state)
 

@@ -26,7 +26,15 @@ Record = dict[str, Any]
 class Daemon:
     """One daemon on a socket of its own. Use as a context manager: leaving it ends whatever still runs."""
 
-    def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None, socket: str = "s.sock"):
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        socket: str = "s.sock",
+        before: Callable[[], object] | None = None,
+    ):
+        """`before` is done in the new process before it becomes the daemon."""
         self.socket = folder / socket
         self.log = folder / "daemon.log"
         """Where its records are left for whoever looks into a failure."""
@@ -45,6 +53,7 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=before,
         )
         self.records: list[Record] = []
         self.stray: list[str] = []

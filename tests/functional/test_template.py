@@ -201,6 +201,9 @@ def test_an_agent_that_cannot_be_imported_ends_the_daemon_with_its_own_message(t
         assert daemon.end(START) == 78
         assert "no such luck" in daemon.errors
         assert daemon.left_behind() == []
+        assert not daemon.events("worker.spawned"), "no worker is started for an agent that cannot be used"
+        (told,) = [each for each in daemon.events() if "no such luck" in str(each)]
+        assert told["event"] == "supervisor.failed", "it is told once"
 
 
 def test_a_daemon_that_is_told_to_stop_does_not_wait_for_workers_that_are_not_started_yet(tmp_path):

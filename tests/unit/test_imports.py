@@ -22,8 +22,8 @@ IMPURE = {
 }
 
 
-WIRES = {"wire", "wire_inbox", "wire_template"}
-"""The protocols between supervisor and worker, all that both sides share."""
+WIRES = {"wire", "wire_inbox", "wire_template", "descriptors", "shortage"}
+"""The protocols between supervisor and worker, and what they are made of: all that both sides share."""
 
 
 def imported(path: Path) -> set[str]:

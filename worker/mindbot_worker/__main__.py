@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from mindbot_config.standard_descriptors import open_standard
 from mindbot_worker import arguments
 from mindbot_worker.program import Program
 
 
 def main() -> None:
+    open_standard()
     given = arguments.read("mindbot_worker", {"agent": ""}, sys.argv[1:])
     sys.exit(Program(given["agent"] or None).run())
 

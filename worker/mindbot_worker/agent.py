@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mindbot_config.settings import Settings
-from mindbot_worker import environment
-from mindbot_worker.failures import ConfigFailure
+from mindbot_worker import environment, shortage
+from mindbot_worker.failures import ConfigFailure, RanShort, WorkerFailure
 from mindbot_worker.output.lines import summarise
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def _import(name: str) -> ModuleType:
         raise _failed_at_import(name, exc) from exc
 
 
-def _failed_at_import(name: str, exc: Exception) -> ConfigFailure:
+def _failed_at_import(name: str, exc: Exception) -> WorkerFailure:
+    if (short := shortage.behind(exc)) is not None:
+        return RanShort(f"cannot import the agent module {name!r}: {shortage.explain(short)}")
     return ConfigFailure(f"cannot import the agent module {name!r}: {summarise(exc)}")
 
 

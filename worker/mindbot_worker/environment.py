@@ -11,6 +11,7 @@ from mindbot_config.errors import ConfigError
 from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
 from mindbot_worker import os_release, wire
+from mindbot_worker.descriptors import Descriptor
 from mindbot_worker.failures import ConfigFailure
 
 Environ = MutableMapping[str, str]
@@ -26,7 +27,7 @@ _OFF, _LOOP_BLOCKED = "0", "250"
 PRELOAD_LOCAL_INFERENCE = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
-def take_fd(environ: Environ, name: str) -> int | None:
+def take_fd(environ: Environ, name: str) -> Descriptor | None:
     """The descriptor that `name` gives us. It is removed: in a child its number would mean something else."""
     text = environ.pop(name, "")
     if not text.isdigit():
@@ -35,7 +36,7 @@ def take_fd(environ: Environ, name: str) -> int | None:
         mode = os.fstat(int(text)).st_mode
     except OSError:
         return None
-    return int(text) if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+    return Descriptor(int(text)) if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
 
 
 def settings(environ: Environ) -> Settings:

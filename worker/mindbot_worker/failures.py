@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mindbot_worker import shortage
+
 EX_OK = 0
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
@@ -18,6 +20,12 @@ class ConfigFailure(WorkerFailure):
     """Something the user has to put right: settings, credentials, or the agent itself."""
 
     code = EX_CONFIG
+
+
+class RanShort(WorkerFailure):
+    """The host had nothing left of something that the worker needs to start: no fault of its user, nor its own."""
+
+    code = shortage.EXIT_CODE
 
 
 class Unreachable(WorkerFailure):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_config.read_file import read_regular
+from mindbot_worker.descriptors import Descriptor
 
 VERSION = 1
 SIZE_MAX = 1024 * 1024
@@ -37,13 +38,13 @@ class Journal:
     def __init__(self, path: Path, room: str) -> None:
         self._path, self._room = path, room
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._fd = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._size = _mend(self._fd)
+        self._file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._size = _mend(self._file.fileno())
         if self._size == 0:
             self._write(_header(room))
 
     def add(self, items: Iterable[Item]) -> None:
-        if os.fstat(self._fd).st_nlink == 0:
+        if os.fstat(self._file.fileno()).st_nlink == 0:
             self._put_back()
         for item in items:
             line = _line(item)
@@ -56,29 +57,32 @@ class Journal:
         """The call has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink()
-        with contextlib.suppress(OSError):
-            os.close(self._fd)
+        self._file.close()
 
     def _write(self, line: bytes) -> None:
-        self._size += os.write(self._fd, line)
+        self._size += self._file.write(line)
 
     def _put_back(self) -> None:
         """Somebody has removed the file: what was said so far must be found under its name."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._replace(os.pread(self._fd, self._size, 0))
+        self._replace(os.pread(self._file.fileno(), self._size, 0))
 
     def _cut(self) -> None:
-        lines = os.pread(self._fd, self._size, 0).splitlines(keepends=True)
+        lines = os.pread(self._file.fileno(), self._size, 0).splitlines(keepends=True)
         self._replace(_header(self._room) + b"".join(lines[1:][-KEPT:]))
 
     def _replace(self, data: bytes) -> None:
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        fd = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
-        self._size = os.write(fd, data)
-        fresh.replace(self._path)
-        os.close(self._fd)
-        self._fd = fd
+        file = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        try:
+            size = file.write(data)
+            fresh.replace(self._path)
+        except OSError:
+            file.close()
+            raise
+        self._file.close()
+        self._file, self._size = file, size
 
 
 def read(path: Path, room: str) -> list[Item]:
@@ -103,14 +107,14 @@ def _read(path: Path) -> bytes:
         raise BadJournal(f"it cannot be read: {exc.strerror}") from exc
 
 
-def _open(path: Path, flags: int) -> int:
+def _open(path: Path, flags: int) -> Descriptor:
     """Only a regular file of our own, and not through a link."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    found = os.fstat(fd)
+    opened = Descriptor(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    found = os.fstat(opened.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-        os.close(fd)
+        opened.close()
         raise PermissionError(1, "not a file of ours")
-    return fd
+    return opened
 
 
 def _mend(fd: int) -> int:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from mindbot_config.settings import Settings
-from mindbot_worker import agent, environment, leash, stacks, wire
+from mindbot_worker import agent, environment, leash, shortage, stacks, wire
 from mindbot_worker.calls import Calls
-from mindbot_worker.failures import EX_OK, ConfigFailure, WorkerFailure
+from mindbot_worker.failures import EX_OK, ConfigFailure, RanShort, WorkerFailure
 from mindbot_worker.heartbeat import Heartbeat
 from mindbot_worker.inbox import Inbox
 from mindbot_worker.output import setup as output
@@ -59,16 +59,14 @@ class Program:
         guard(self._redact)
         stacks.arm()
         self._stop.listen_early()
-        leash.watch(environment.take_fd(os.environ, wire.LEASH_FD), self._stop.request)
         try:
+            leash.watch(environment.take_fd(os.environ, wire.LEASH_FD), self._stop.request)
             self._serve()
             code = EX_OK
         except WorkerFailure as failure:
             code = self._failed(failure)
         except Exception as exc:
-            unexpected = WorkerFailure(f"unexpected error: {summarise(exc)}")
-            unexpected.__cause__ = exc
-            code = self._failed(unexpected)
+            code = self._failed(_unexpected(exc))
         self._leave(code)
         return code
 
@@ -125,7 +123,16 @@ class Program:
             self._inbox.unlink()
         if self._log is not None:
             self._log.drain(_LAST_LINES_PATIENCE)
-        threading.Thread(target=_end_without_waiting, args=(code,), daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no thread can be started: then it waits for those there are
+            threading.Thread(target=_end_without_waiting, args=(code,), daemon=True).start()
+
+
+def _unexpected(exc: Exception) -> WorkerFailure:
+    short = shortage.behind(exc)
+    said = f"unexpected error: {summarise(exc)}" if short is None else f"cannot go on: {shortage.explain(short)}"
+    failure = WorkerFailure(said) if short is None else RanShort(said)
+    failure.__cause__ = exc
+    return failure
 
 
 def _end_without_waiting(code: int) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mindbot_worker.descriptors import Descriptor, close_all
 
 SOCKET_FD = "MINDBOT_TEMPLATE_FD"
 """Environment variable with the template's end of the socket."""
@@ -30,7 +31,7 @@ FORK = "fork"
 FORKED = "forked"
 """{"say", "worker", "pid"}; the supervisor is its parent by now."""
 NOT_FORKED = "not_forked"
-"""{"say", "worker", "why"}."""
+"""{"say", "worker", "why", "errno"}."""
 CHANGED = "changed"
 """Asks, with {"say"}, whether the code on disk has changed; the answer has "files", a list of paths."""
 
@@ -43,7 +44,7 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
     sock.sendmsg([json.dumps(message, separators=(",", ":")).encode()], ancillary)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def receive(sock: socket.socket) -> tuple[dict[str, Any], list[Descriptor]] | None:
     """The next message with its descriptors (close-on-exec), or None at the end. Raises OSError.
 
     A message that is no JSON object comes as an empty one.
@@ -55,12 +56,12 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     for level, kind, block in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(block[: len(block) - len(block) % fds.itemsize])
+    descriptors = [Descriptor(fd) for fd in fds]
     if not data:
-        for fd in fds:
-            os.close(fd)
+        close_all(*descriptors)
         return None
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = {}
-    return message if isinstance(message, dict) else {}, list(fds)
+    return message if isinstance(message, dict) else {}, descriptors

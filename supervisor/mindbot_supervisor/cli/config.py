@@ -33,7 +33,14 @@ def check(
     socket: options.Socket = None,
 ) -> None:
     """Check the settings."""
-    _checked(context)
+    loaded, _ = _checked(context)
+    from mindbot_config.errors import ConfigError
+    from mindbot_supervisor import from_settings
+
+    try:
+        from_settings.check_command(loaded)
+    except ConfigError as exc:
+        raise bad_config(exc) from exc
     output.say("the settings are valid")
 
 

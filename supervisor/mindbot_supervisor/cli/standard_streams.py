@@ -14,6 +14,7 @@ import os
 import sys
 from typing import TextIO
 
+from mindbot_config.standard_descriptors import is_open, open_null
 from mindbot_supervisor.errors import SupervisorError
 
 IN_ASCII = {"→": "->", "…": "...", "–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "·": "-"}
@@ -58,8 +59,8 @@ def take_over() -> None:
     """Make stdout and stderr such streams, and see that descriptors 0 to 2 are open: a socket must not become one."""
     codecs.register_error(HANDLER, _in_ascii)
     for fd in range(3):
-        if not _is_open(fd):  # the lowest free number is taken, and that is this one
-            os.open(os.devnull, os.O_RDWR)
+        if not is_open(fd):
+            open_null(fd)
     if sys.stdout is sys.__stdout__:  # else somebody catches what is printed
         sys.stdout = _output(sys.stdout, "standard output")
     if sys.stderr is sys.__stderr__:
@@ -87,14 +88,6 @@ def _output(stream: TextIO | None, label: str) -> Output:
         made = Output(io.FileIO(unwritable, "w"), "utf-8", HANDLER, write_through=True)
     made.label = label
     return made
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

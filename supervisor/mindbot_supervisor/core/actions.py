@@ -11,7 +11,7 @@ from .model import Ref
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start a worker for this seat, then report `spawned` or `spawn_failed`."""
+    """Start a worker for this seat, then report `spawned`, `spawn_failed`, or `ran_short`."""
 
     ref: Ref
 

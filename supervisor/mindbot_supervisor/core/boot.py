@@ -15,6 +15,17 @@ CONFIG_ERROR = 78
 """Exit code of a worker that can never start with these settings (sysexits.h, EX_CONFIG)."""
 
 
+RAN_SHORT = 71
+"""Exit code of a worker that found nothing left of something as it started (sysexits.h, EX_OSERR)."""
+
+
+def ran_short(ended: Exit, failure: Failure | None) -> str:
+    """What was short, where that is why a worker ended as it started; else empty."""
+    if ended.shortage or ended.code != RAN_SHORT:
+        return ended.shortage
+    return failure.message if failure is not None else "a worker exited with code 71: it could not start for want of it"
+
+
 @dataclass(slots=True)
 class Boot:
     """Which slots' workers said so, as long as no worker was ever ready."""
@@ -34,6 +45,10 @@ class Boot:
         message = failure.message if failure else "the worker exited with code 78: its configuration cannot work"
         self._messages[slot] = message
         return message
+
+    def agent_failed(self) -> bool:
+        """The template says that the agent can never work, as every worker would say. Whether that is the end."""
+        return not self._over
 
     def hopeless(self, slots: int) -> bool:
         return len(self._messages) == slots

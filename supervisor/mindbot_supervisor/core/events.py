@@ -40,6 +40,9 @@ SLOT_BACKOFF = "slot.backoff"
 SLOT_PARKED = "slot.parked"
 SLOT_RETRIED = "slot.retried"
 
+HOST_SHORTAGE = "host.shortage"
+HOST_SHORTAGE_OVER = "host.shortage_over"
+
 POOL_HELD = "pool.held"
 POOL_RELEASED = "pool.released"
 

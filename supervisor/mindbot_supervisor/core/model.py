@@ -110,6 +110,8 @@ class Exit:
     oom: bool = False
     detail: str = ""
     """What else the kernel says of it, and where that was read."""
+    shortage: str = ""
+    """What the host had nothing left of while it was starting, by the kernel's word."""
 
 
 @dataclass(frozen=True, slots=True)

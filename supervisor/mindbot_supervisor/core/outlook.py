@@ -10,6 +10,7 @@ from .history import History
 from .model import Phase, Worker
 from .policy import STOP_TIMEOUT, Policy
 from .rules.silence import start_limit
+from .shortage import Shortage
 from .slots import Slot
 
 
@@ -40,6 +41,11 @@ def of_worker(worker: Worker, history: History, slot: Slot | None, policy: Polic
         yield Coming("the failures of its slot are forgiven", worker.ready_at + policy.restart.healthy_after)
 
 
+def of_waiting(shortage: Shortage) -> Iterator[Coming]:
+    """A worker for which the host has nothing left."""
+    yield Coming(f"started, once the host has what it takes ({shortage.detail})", shortage.retry_at)
+
+
 def of_slot(slot: Slot) -> Iterator[Coming]:
     """An empty seat."""
     if slot.surplus:
@@ -54,7 +60,9 @@ def of_slot(slot: Slot) -> Iterator[Coming]:
 def _starting(worker: Worker, history: History, policy: Policy) -> Iterator[Coming]:
     if worker.leaving is not None:
         yield Coming("told to finish as soon as its replacement is ready")
-    if policy.beats_required and history.loop_at is None:
+    if worker.pid is None:
+        yield Coming("started, as soon as that is possible")
+    elif policy.beats_required and history.loop_at is None:
         thread_silence = None if history.thread_at is None else 0.0
         due = history.born + start_limit(thread_silence, policy)
         yield Coming("killed, if it is not heard by then", due)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import Beat, Failure
 
-from . import death, events, host_stall, leftovers, live_calls, requests, seats, stalled_calls, verdicts
+from . import boot, death, events, host_stall, leftovers, live_calls, requests, seats, stalled_calls, verdicts
 from .actions import Action, GiveUp, Kill
 from .answers import Alone, Answer, Recovered, Terms
 from .boot import CONFIG_ERROR
@@ -48,6 +48,8 @@ class Pool(State):
         replaces = self.slots[ref.slot].last_exit
         reason = {"reason": replaces.reason.value} if replaces is not None and replaces.reason is not None else {}
         self.tell(events.WORKER_SPAWNED, now, self.workers[ref], **reason)
+        self.shortage.started(ref)
+        self.reseat = self.reseat or bool(self.shortage.waiting)
         return self._effects(now)
 
     def spawn_failed(self, ref: Ref, why: str, now: float, roll: float) -> Effects:
@@ -58,8 +60,22 @@ class Pool(State):
             self.tell(events.WORKER_EXITED, now, worker, "error", verdict=Death.CRASHED.value, detail=why)
             if worker.leaving is None:
                 seats.fail(self, replace(worker, roll=roll), now)
-            self._forget(ref)
+            self._forget(ref, now)
         return self._effects(now)
+
+    def ran_short(self, ref: Ref, why: str, now: float) -> Effects:
+        """The host has nothing left to start it with, which is no fault of the worker or of its slot."""
+        worker = self.workers.get(ref)
+        if worker is None or worker.phase in (Phase.DRAINING, Phase.KILLING):
+            return self.exited(ref, Exit(code=0), now)
+        self.shortage.hold(ref)
+        self._note_shortage(why, now, at_start=False)
+        return self._effects(now)
+
+    def _note_shortage(self, why: str, now: float, *, at_start: bool) -> None:
+        change = self.shortage.came(why, now, at_start=at_start)
+        if change is not None:
+            self.changes.append(change)
 
     def beat(self, ref: Ref, beat: Beat, now: float, stopped: frozenset[str] = frozenset()) -> Effects:
         """A heartbeat came in. `stopped`: jobs that do not beat, and whose processes the kernel has stopped."""
@@ -122,15 +138,30 @@ class Pool(State):
         failure = history.beat.failure if history.beat is not None else None
         self.tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure, ended.detail))
         live_calls.worker_gone(self, worker, last.verdict, calls, now)
+        self._forget(ref, now)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
-            self._note_boot(worker, ended, failure)
-            seats.fail(self, worker, now)
-        self._forget(ref)
+            self._fell(worker, ended, failure, now)
         self.reseat = True
         return self._effects(now)
 
-    def _forget(self, ref: Ref) -> None:
+    def _fell(self, worker: Worker, ended: Exit, failure: Failure | None, now: float) -> None:
+        """It left by itself, unasked: a failure of its slot, except where the host had nothing left for it to start."""
+        short = boot.ran_short(ended, failure) if worker.ready_at is None else ""
+        if short:
+            self._note_shortage(short, now, at_start=True)
+            return
+        self._note_boot(worker, ended, failure)
+        seats.fail(self, worker, now)
+
+    def agent_failed(self, why: str, now: float) -> Effects:
+        """The agent of all workers cannot be used, by the template's word: at the first start that is the end."""
+        if self.boot.agent_failed() and not self.stopping:
+            self.actions.append(GiveUp(CONFIG_ERROR, why))
+        return self._effects(now)
+
+    def _forget(self, ref: Ref, now: float) -> None:
         """Nothing is kept of a worker that is gone."""
+        self.shortage.gone(ref, now)
         self.warned = {warned for warned in self.warned if warned[0] != ref}
         self.hurried.discard(ref)
         self.pressure.forget(ref)
@@ -249,6 +280,7 @@ class Pool(State):
         """The next moment at which something is due by itself, apart from the regular tick."""
         due = [worker.deadline for worker in self.workers.values() if worker.phase is Phase.KILLING]
         due += [seats.next_due(self), self.recovery.wake_at() if self.recovery is not None else None]
+        due.append(None if self.stopping else self.shortage.wake_at())
         return min((at for at in due if at is not None), default=None)
 
     def _effects(self, now: float) -> Effects:

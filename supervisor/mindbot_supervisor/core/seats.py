@@ -25,6 +25,20 @@ def settle(state: State, now: float) -> None:
     rolling.carry_on(state, now)
     if not state.stopping and not live_calls.come_first(state, now):
         _fill(state, now)
+        _try_again(state, now)
+        if (over := state.shortage.over(now)) is not None:
+            state.changes.append(over)
+
+
+def _try_again(state: State, now: float) -> None:
+    """Start those that the host had no room for, as far as it is time for it."""
+    for ref in [ref for ref in state.shortage.waiting if state.workers[ref].phase is not Phase.STARTING]:
+        state.shortage.gone(ref, now)  # withdrawn meanwhile
+    for ref in state.shortage.due(now):
+        state.workers[ref] = replace(state.workers[ref], spawned_at=now)
+        state.histories[ref] = History(born=now)
+        state.last_start = now
+        state.actions.append(Spawn(ref))
 
 
 def _relieve(state: State, now: float) -> None:
@@ -67,7 +81,10 @@ def _spawn(state: State, slot: slots.Slot, now: float) -> None:
     state.workers[ref] = Worker(ref, spawned_at=now)
     state.histories[ref] = History(born=now)
     state.last_start = now
-    state.actions.append(Spawn(ref))
+    if state.shortage.since is None:
+        state.actions.append(Spawn(ref))
+    else:
+        state.shortage.hold(ref)
 
 
 def next_due(state: State) -> float | None:

@@ -14,6 +14,7 @@ from .policy import START_STAGGER, Policy
 from .pressure import Pressure
 from .recovery import Moves, Recovery
 from .rollout import Rollout
+from .shortage import Shortage
 from .slots import Slot
 
 
@@ -34,6 +35,7 @@ class State:
         self.brake = Brake()
         self.pressure = Pressure()
         self.boot = Boot()
+        self.shortage = Shortage()
         self.stopping = False
         self.last_tick = now
         self.last_start = -START_STAGGER
@@ -92,6 +94,7 @@ class State:
             self.reseat = True
         if taken.worker.phase is Phase.READY:
             self.boot.succeeded()
+            self.shortage.ready(worker.ref)
         self.workers[worker.ref] = taken.worker
         self.actions += taken.actions
         self.changes += taken.changes

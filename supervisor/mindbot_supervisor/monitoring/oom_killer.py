@@ -20,6 +20,7 @@ from mindbot_supervisor.core import events
 from mindbot_supervisor.core.calls import killed, name
 from mindbot_supervisor.core.model import Change, Ref
 from mindbot_supervisor.core.pool import Pool
+from mindbot_worker.descriptors import Descriptor
 from mindbot_worker.wire import Beat
 
 LOG = "/dev/kmsg"
@@ -111,13 +112,15 @@ class KernelLog:
     """The victims that the kernel log has named since we began to read it."""
 
     def __init__(self, path: str = LOG) -> None:
-        self._fd = _open(path)
+        self._log = _open(path)
 
     def victims(self) -> Iterable[int]:
         """Pids named since the last call."""
-        for _ in range(RECORDS if self._fd is not None else 0):
+        if self._log is None:
+            return
+        for _ in range(RECORDS):
             try:
-                record = os.read(self._fd or 0, 8192)
+                record = self._log.read(8192)
             except BrokenPipeError:  # records were overwritten before we read them: the next read goes on after them
                 continue
             except OSError:
@@ -127,18 +130,17 @@ class KernelLog:
                 yield int(found[2])
 
     def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if self._log is not None:
+            self._log.close()
 
 
-def _open(path: str) -> int | None:
+def _open(path: str) -> Descriptor | None:
     """None without the right to read it, or in a container, whose pids are not those of the log."""
     with contextlib.suppress(OSError):
         if os.stat("/proc/self/ns/pid").st_ino == INITIAL_PID_NAMESPACE:  # noqa: PTH116
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(fd, 0, os.SEEK_END)
-            return fd
+            log = Descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.lseek(log.fileno(), 0, os.SEEK_END)
+            return log
     return None
 
 

@@ -58,10 +58,12 @@ class Explainer:
     def _live(self, ref: Ref) -> Json:
         pool, worker = self.pool, self.pool.workers[ref]
         seen = pool.observe(self.now)[ref]
-        found = judge(seen, pool.policy) or silence.suspect(seen, pool.policy)
+        found = (judge(seen, pool.policy) or silence.suspect(seen, pool.policy)) if worker.pid is not None else None
         stalls = stalled_calls.stalled(pool.histories[ref], pool.policy)
         row: Json = next((row for row in self.status["workers"] if row["worker"] == str(ref)), {})
         coming = outlook.of_worker(worker, pool.histories[ref], pool.slots.get(ref.slot), pool.policy)
+        if ref in pool.shortage.waiting:
+            coming = outlook.of_waiting(pool.shortage)
         record = self.flights.live(ref, self.now)
         return {
             "worker": str(ref),

@@ -10,12 +10,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from mindbot_config.read_file import read_regular
 from mindbot_supervisor.activities import Activity
+from mindbot_worker.descriptors import Descriptor
 
 FILE_MAX = 2 * 1024 * 1024
 """Bytes of the file under way; with the one before it, the journal takes twice as much at the most."""
@@ -44,10 +45,10 @@ class Journal:
 
     def put(self, line: str) -> None:
         """Queue one entry. Never blocks and never fails."""
-        if self._thread is None or not self._thread.is_alive():
-            self._begin()
         with suppress(queue.Full):
             self._entries.put_nowait(line.encode(errors="replace") + b"\n")
+        if self._thread is None or not self._thread.is_alive():
+            self._begin()
 
     def _begin(self) -> None:
         """A thread that writes, if there can be one now; else the next entry tries again."""
@@ -91,24 +92,22 @@ class Journal:
         _make(self._folder)
         path = self._folder / NOW
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(path, flags, 0o600)
-        try:
-            size = os.fstat(fd).st_size
+        with ExitStack() as opened:
+            file = opened.enter_context(Descriptor(os.open(path, flags, 0o600)))
+            size = os.fstat(file.fileno()).st_size
             if size and size + len(entry) > self._limit:
                 path.replace(self._folder / BEFORE)
-                os.close(fd)
-                fd = os.open(path, flags, 0o600)
-            elif size and os.pread(fd, 1, size - 1) != b"\n":  # an entry that a full disk cut short
+                file.close()
+                file = opened.enter_context(Descriptor(os.open(path, flags, 0o600)))
+            elif size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # an entry that a full disk cut short
                 entry = b"\n" + entry
-            _write_all(fd, entry)
-        finally:
-            os.close(fd)
+            _write_all(file, entry)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(file: Descriptor, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[file.write(view) :]
 
 
 def _make(folder: Path) -> None:

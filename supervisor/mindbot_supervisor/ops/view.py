@@ -11,6 +11,7 @@ from mindbot_supervisor.core.history import History
 from mindbot_supervisor.core.model import LastExit, Worker
 from mindbot_supervisor.core.policy import Policy
 from mindbot_supervisor.core.pool import Pool
+from mindbot_supervisor.core.shortage import Shortage
 from mindbot_supervisor.core.slots import Slot
 from mindbot_supervisor.core.stalled_calls import Stalled
 from mindbot_supervisor.core.trend import Leak
@@ -46,6 +47,7 @@ class View:
                 "uptime": round(now - self.started, 3),
                 "workers_wanted": sum(not slot.surplus for slot in pool.slots.values()),
                 "held": pool.brake.hold.reason.value if pool.brake.hold else None,
+                "shortage": _shortage(pool.shortage, clock),
                 "rollout": {**pool.rollout.fields(), "active": pool.rollout.active} if pool.rollout else None,
                 "mode": self.mode,
             },
@@ -154,6 +156,13 @@ def stall_told(stall: Stalled) -> Json:
     found = stall.found
     where = {"where": found.where or None, "detail": found.detail or None}
     return {"seconds": round(stall.seconds, 1), "limit": stall.limit, "stopped": found.stopped, **where}
+
+
+def _shortage(shortage: Shortage, clock: _Clock) -> Json | None:
+    """What the host has nothing left of, so that workers wait for their start."""
+    if shortage.since is None:
+        return None
+    return {"detail": shortage.detail, "since": clock.iso(shortage.since), "waiting": len(shortage.waiting)}
 
 
 def _call(call: Call, history: History, clock: _Clock) -> Json:

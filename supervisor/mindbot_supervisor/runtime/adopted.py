@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from mindbot_supervisor.core.model import Ref
+from mindbot_worker.descriptors import Descriptor
 
 from . import process_table
 from .child import signal_to
@@ -19,20 +20,20 @@ class Adopted:
     def __init__(self, gone: Callable[[Ref], None]) -> None:
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._pidfds: dict[Ref, int] = {}
+        self._pidfds: dict[Ref, Descriptor] = {}
 
     def take(self, record: Pidfile) -> bool:
         """False if the process of this record is no more, or its pid is somebody else's by now."""
         try:
-            pidfd = os.pidfd_open(record.pid)
+            pidfd = Descriptor(os.pidfd_open(record.pid))
         except OSError:
             return False
         found = process_table.find(record.pid)
         if found is None or process_table.started_at(found) != record.started:
-            os.close(pidfd)
+            pidfd.close()
             return False
         self._pidfds[record.ref] = pidfd
-        self._loop.add_reader(pidfd, self._ended, record.ref)
+        self._loop.add_reader(pidfd.fileno(), self._ended, record.ref)
         return True
 
     def signal(self, ref: Ref, number: int) -> None:
@@ -45,6 +46,6 @@ class Adopted:
 
     def _ended(self, ref: Ref) -> None:
         pidfd = self._pidfds.pop(ref)
-        self._loop.remove_reader(pidfd)
-        os.close(pidfd)
+        self._loop.remove_reader(pidfd.fileno())
+        pidfd.close()
         self._gone(ref)

@@ -7,11 +7,12 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Exit
 from mindbot_worker import wire
+from mindbot_worker.descriptors import Descriptor, close_all
 
 OUTPUT_PIPE_BYTES = 256 * 1024
 """Room for a burst of output while the daemon is busy; the kernel's default is a quarter of it."""
@@ -22,10 +23,10 @@ class Child:
     """A running child. The descriptors are ours: non-blocking, closed on exec."""
 
     pid: int
-    pidfd: int
-    beats: int
-    leash: int
-    output: int
+    pidfd: Descriptor
+    beats: Descriptor
+    leash: Descriptor
+    output: Descriptor
     _popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     """None for a child that an earlier version of this program started, or the template."""
 
@@ -38,67 +39,76 @@ class Child:
         return reap(self.pidfd, self._popen)
 
     def close(self) -> None:
-        for fd in (self.pidfd, self.beats, self.leash, self.output):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        close_all(self.pidfd, self.beats, self.leash, self.output)
 
 
 @dataclass(slots=True)
 class Pipes:
     """The three pipes between us and a worker: our ends, and the ends that it gets."""
 
-    beats: int
-    leash: int
-    output: int
-    heartbeat: int
-    held: int
-    stdout: int
+    beats: Descriptor
+    leash: Descriptor
+    output: Descriptor
+    heartbeat: Descriptor
+    held: Descriptor
+    stdout: Descriptor
 
     @classmethod
     def open(cls) -> Pipes:
         """Raises OSError when there are no descriptors left."""
-        opened: list[int] = []
+        opened: list[Descriptor] = []
         try:
             for _ in range(3):
-                opened += os.pipe2(os.O_CLOEXEC)
+                opened += pipe()
         except OSError:
-            _close(opened)
+            close_all(*opened)
             raise
         beats, heartbeat, held, leash, output, stdout = opened
         with contextlib.suppress(OSError):  # a limit on pipe memory for this user: the default size does as well
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
+            fcntl.fcntl(output.fileno(), fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
         unblock(beats, output)
         return cls(beats, leash, output, heartbeat, held, stdout)
 
     def theirs(self) -> tuple[int, int, int]:
-        return self.heartbeat, self.held, self.stdout
+        return self.heartbeat.fileno(), self.held.fileno(), self.stdout.fileno()
 
     def close_theirs(self) -> None:
-        _close(self.theirs())
+        close_all(self.heartbeat, self.held, self.stdout)
 
     def close_ours(self) -> None:
-        _close((self.beats, self.leash, self.output))
+        close_all(self.beats, self.leash, self.output)
 
     def close(self) -> None:
         self.close_theirs()
         self.close_ours()
 
-    def child(self, pid: int, popen: subprocess.Popen[bytes] | None = None) -> Child:
-        """The child that got the other ends. Raises OSError when it cannot be watched."""
-        return Child(pid, os.pidfd_open(pid), self.beats, self.leash, self.output, popen)
+    def child(self, pid: int) -> Child:
+        """The child that was forked for us and got the other ends. Raises OSError, and has ended it: unwatched it must
+        not run.
+        """
+        try:
+            pidfd = Descriptor(os.pidfd_open(pid))
+        except OSError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            raise
+        return Child(pid, pidfd, self.beats, self.leash, self.output)
 
 
-def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
+def spawn(
+    command: Sequence[str], environ: Mapping[str, str], start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+) -> Child:
     """Start `command` in a session of its own, with heartbeat and leash pipes. Raises OSError."""
     pipes = Pipes.open()
+    heartbeat, held, stdout = pipes.theirs()
     try:
-        popen = subprocess.Popen(
+        popen = start(
             command,
-            env={**environ, wire.HEARTBEAT_FD: str(pipes.heartbeat), wire.LEASH_FD: str(pipes.held)},
+            env={**environ, wire.HEARTBEAT_FD: str(heartbeat), wire.LEASH_FD: str(held)},
             stdin=subprocess.DEVNULL,
-            stdout=pipes.stdout,
-            stderr=pipes.stdout,
-            pass_fds=(pipes.heartbeat, pipes.held),
+            stdout=stdout,
+            stderr=stdout,
+            pass_fds=(heartbeat, held),
             start_new_session=True,
         )
     except BaseException:
@@ -107,24 +117,40 @@ def spawn(command: Sequence[str], environ: Mapping[str, str]) -> Child:
     finally:
         pipes.close_theirs()
     try:
-        return pipes.child(popen.pid, popen)
-    except OSError:  # out of descriptors: a child that cannot be watched must not run
+        pidfd = watched(popen)
+    except OSError:
+        pipes.close_ours()
+        raise
+    return Child(popen.pid, pidfd, pipes.beats, pipes.leash, pipes.output, popen)
+
+
+def watched(popen: subprocess.Popen[bytes]) -> Descriptor:
+    """A pidfd of a process that was just started. Raises OSError, and has ended it: unwatched it must not run."""
+    try:
+        return Descriptor(os.pidfd_open(popen.pid))
+    except OSError:
         popen.kill()
         popen.wait()
-        pipes.close_ours()
         raise
 
 
-def signal_to(pidfd: int, number: int) -> None:
-    """Send a signal to exactly this process; none if it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(pidfd, number)
+def pipe() -> tuple[Descriptor, Descriptor]:
+    """A new pipe, closed on exec: the end to read from, and the end to write to. Raises OSError."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    return Descriptor(reading), Descriptor(writing)
 
 
-def reap(pidfd: int, popen: subprocess.Popen[bytes] | None) -> Exit | None:
+def signal_to(pidfd: Descriptor, number: int) -> None:
+    """Send a signal to exactly this process; none if it is gone, or no longer watched."""
+    if not pidfd.closed:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd.fileno(), number)
+
+
+def reap(pidfd: Descriptor, popen: subprocess.Popen[bytes] | None) -> Exit | None:
     """How a child of ours ended, or None while it runs; `popen` is what started it, if this program did."""
     try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+        result = os.waitid(os.P_PIDFD, pidfd.fileno(), os.WEXITED | os.WNOHANG)
     except ChildProcessError:  # it died before we knew of it, and was reaped as a stranger
         return Exit()
     if result is None:
@@ -136,11 +162,6 @@ def reap(pidfd: int, popen: subprocess.Popen[bytes] | None) -> Exit | None:
     return Exit(signal=result.si_status)
 
 
-def unblock(*fds: int) -> None:
-    for fd in fds:
-        os.set_blocking(fd, False)
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
+def unblock(*descriptors: Descriptor) -> None:
+    for each in descriptors:
+        os.set_blocking(each.fileno(), False)

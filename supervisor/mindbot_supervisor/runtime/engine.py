@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from .launch import Launch
 from .launcher import Launcher
 from .output import Output
 from .pidfiles import Pidfile, Pidfiles
+from .pids_limit import PidsLimit
 from .process_table import Key
 from .process_watch import LEFTOVER_GRACE, ProcessWatch
 from .recoveries import DISPATCHES_FIRST, Recoveries
@@ -70,7 +72,14 @@ class Engine:
         self.pool = pool
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
-        self.launcher = Launcher(launch, born=self._born, failed=self._unborn, orphaned=self._orphaned)
+        self.launcher = Launcher(
+            launch,
+            born=self._born,
+            failed=self._unborn,
+            ran_short=self._ran_short,
+            orphaned=self._orphaned,
+            agent_failed=self._agent_failed,
+        )
         self._running: dict[Ref, Running] = {}
         self._adopted = Adopted(self._leftover_gone)
         self._runtime_dir = Path(launch.runtime_dir)
@@ -81,6 +90,7 @@ class Engine:
         self._recording = activities.add("worker records")
         self._unrecorded: set[Ref] = set()
         self._stopped_helpers = StoppedHelpers()
+        self._pids_limit = PidsLimit()
         self.processes = ProcessWatch(
             pool, self.launcher, activities, tell=tell, looked=self._looked, workers=self._pids, changed=self._record
         )
@@ -232,6 +242,13 @@ class Engine:
     def _unborn(self, ref: Ref, why: str) -> None:
         self.carry_out(self.pool.spawn_failed(ref, why, time.monotonic(), random.random()))  # noqa: S311
 
+    def _ran_short(self, ref: Ref, why: str) -> None:
+        self.carry_out(self.pool.ran_short(ref, why, time.monotonic()))
+
+    def _agent_failed(self, why: str) -> bool:
+        self.carry_out(self.pool.agent_failed(why, time.monotonic()))
+        return self.gave_up is not None
+
     def _orphaned(self, refs: list[Ref]) -> None:
         """The job server of these workers is gone: their calls go on, but they can take no new ones for long."""
         slots = sorted({ref.slot for ref in refs if ref in self._running and ref.slot in self.pool.slots})
@@ -270,6 +287,7 @@ class Engine:
         self._running[ref] = running
         self.processes.take(ref, started)
         self._record(ref)
+        self._pids_limit.spawned(ref)
         running.watch(partial(self._exited, ref))
         return running
 
@@ -364,6 +382,7 @@ class Engine:
         """The exit, and for a SIGKILL that we did not send what the kernel says of it."""
         worker = self.pool.workers.get(ref)
         ours = worker is not None and worker.killed
+        ended = replace(ended, shortage=self._pids_limit.hit(ref))
         return self.processes.cause(ref, pid, ended, unexplained=ended.signal == signal.SIGKILL and not ours)
 
     def _sweep(self, ref: Ref, grace: float) -> None:

@@ -33,16 +33,21 @@ class Image:
     def age(self) -> float:
         return time.monotonic() - self.began
 
-    def fork(self, ref: Ref) -> bool:
-        """Ask for a worker; False if the template cannot be asked. Raises OSError where no pipe can be opened."""
+    def fork(self, ref: Ref) -> None:
+        """Ask for a worker. Raises OSError where no pipe can be opened, or the template cannot be asked."""
         pipes = Pipes.open()
         request = {"say": wire_template.FORK, "worker": str(ref), "environ": self.launch.own_environ(ref)}
-        if not self.template.ask(request, pipes):
+        try:
+            self.template.ask(request, pipes)
+        except OSError:
             pipes.close()
-            return False
+            raise
         timer = asyncio.get_running_loop().call_later(FORK_TIMEOUT, self.template.kill)
         self._asked[ref] = (pipes, timer)
-        return True
+
+    def owes(self, ref: Ref) -> bool:
+        """It was asked for this worker, and has not answered yet."""
+        return ref in self._asked
 
     def answered(self, worker: str) -> tuple[Ref, Pipes] | None:
         """Our ends of the pipes of a worker that was asked for; None if it was not."""

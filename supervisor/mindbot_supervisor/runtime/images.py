@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from mindbot_supervisor.core import events
+from mindbot_supervisor.core.boot import CONFIG_ERROR
 from mindbot_supervisor.core.model import Ref
-from mindbot_worker import wire_template
+from mindbot_worker import shortage, wire_template
+from mindbot_worker.descriptors import Descriptor
 
 from .image import FORK_TIMEOUT, Image
 from .launch import Launch
@@ -43,6 +45,12 @@ class Midwife(Protocol):
 
     def serve_by_exec(self) -> None:
         """There will be no image for a while."""
+
+    def agent_failed(self, why: str) -> bool:
+        """The agent can never work. True: that is the end of all, and nothing else is to be tried."""
+
+    def run_short(self, why: str) -> None:
+        """The host has nothing left to build an image with: those who wait are to ask again."""
 
     def wait_again(self, refs: list[Ref]) -> None:
         """These were asked of an image that will not deliver them."""
@@ -81,8 +89,14 @@ class Images:
     def fitting(self) -> Image | None:
         return self.in_use if self.in_use is not None and self.in_use.fits(self.launch) else None
 
+    def owe(self, ref: Ref) -> bool:
+        """Whether one of them was asked for this worker and has not answered yet."""
+        return any(image is not None and image.owes(ref) for image in (self.in_use, self.coming))
+
     def is_coming(self) -> bool:
-        """Whether it is worth waiting for the next one, which is being built by now."""
+        """Whether it is worth waiting for the next one, which is being built by now. Raises OSError where the host has
+        nothing left to start it with.
+        """
         if not self.launch.agent or time.monotonic() < self._given_up.get(self.launch.agent, 0.0):
             return False
         if self.coming is None or self.coming.launch != self.launch:
@@ -92,20 +106,24 @@ class Images:
     def prepare(self) -> None:
         """Build one if there is none that fits."""
         if self.launch.agent and self.fitting() is None and self.coming is None:
-            self._build()
+            self._build_soon()
 
     def check_code(self) -> None:
         """An operator wants new workers: the next ones must not run code that has changed on disk since."""
         image = self.in_use
         if image is None or self.checking or self.coming is not None:
             return
-        self.checking = image.template.ask({"say": wire_template.CHANGED})
-        if self.checking:
-            self._loop.call_later(FORK_TIMEOUT, self._checked, image, [])
+        try:
+            image.template.ask({"say": wire_template.CHANGED})
+        except OSError:
+            return
+        self.checking = True
+        self._loop.call_later(FORK_TIMEOUT, self._checked, image, [])
 
     def resume(self, pid: int, pidfd: int, sock: int, output: int, *, fits: bool) -> None:
         """Go on with the template of the version before this one."""
-        template = Template(pid, pidfd, socket.socket(fileno=sock), output, Output(self._write), self)
+        sock_of_it, writer = socket.socket(fileno=sock), Output(self._write)
+        template = Template(pid, Descriptor(pidfd), sock_of_it, Descriptor(output), writer, self)
         image = Image(template, self.launch, ready=True)
         template.watch()
         if fits and self.launch.agent:
@@ -124,7 +142,7 @@ class Images:
             self.in_use, self.checking = None, False
             self._retire(image)
             self.note(events.TEMPLATE_LOST, "warning", pid=template, detail="its job server ended; a new one is built")
-            self._build()
+            self._build_soon()
 
     async def close(self) -> None:
         """End all templates; their workers are gone by now."""
@@ -147,14 +165,25 @@ class Images:
 
     # -- building ------------------------------------------------------------------------------------------------------
 
+    def _build_soon(self) -> None:
+        """Now, or as soon as the host has what it takes."""
+        try:
+            self._build()
+        except OSError as exc:
+            self._schedule(RETRY_FIRST)
+            self._midwife.run_short(f"cannot start a template: {shortage.explain(exc)}")
+
     def _build(self) -> None:
+        """Raises OSError where the host has nothing left to start it with."""
         if self.coming is not None:
             self._retire(self.coming)
             self.coming = None
         launch = self.launch
         try:
-            template = Template.start(launch.template_command(), launch.environ_of_all(), Output(self._write), self)
+            template = Template.start(launch, Output(self._write), self)
         except OSError as exc:
+            if shortage.is_one(exc):
+                raise
             self._give_up(f"the template cannot be started: {exc.strerror}", RETRY_MAX)
             return
         self.coming = Image(template, launch)
@@ -190,6 +219,25 @@ class Images:
             if image.launch == self.launch:
                 self._give_up(why, retry_in)
 
+    def _failed(self, image: Image, why: str, code: object) -> None:
+        """It could not come up: for want of something, by a fault of the agent, or otherwise."""
+        wanted = image is self.coming and image.launch == self.launch
+        if code == shortage.EXIT_CODE:
+            self._ran_short(image, why)
+        elif code == CONFIG_ERROR and wanted and self._midwife.agent_failed(why):
+            self._retire(image)
+            self.coming = None
+        else:
+            self._refused(image, why, self._next_retry())
+
+    def _ran_short(self, image: Image, why: str) -> None:
+        """The host had nothing left for it to come up with."""
+        self._retire(image)
+        if image is self.coming:
+            self.coming = None
+            self._schedule(self._next_retry())
+            self._midwife.run_short(why)
+
     def _give_up(self, why: str, retry_in: float) -> None:
         self._given_up[self.launch.agent] = time.monotonic() + retry_in
         self.why_none = why
@@ -221,7 +269,7 @@ class Images:
             case wire_template.UNSAFE:
                 self._refused(image, f"{message.get('why')}; forking it would not be safe", float("inf"))
             case wire_template.FAILED:
-                self._refused(image, str(message.get("why")), self._next_retry())
+                self._failed(image, str(message.get("why")), message.get("code"))
             case wire_template.FORKED | wire_template.NOT_FORKED:
                 self._midwife.delivered(image, message)
             case wire_template.CHANGED:
@@ -246,7 +294,7 @@ class Images:
         if self._short_lives > 1:
             self._give_up(f"the template ended again soon after its start: {how}", self._next_retry())
         elif self.coming is None:
-            self._build()
+            self._build_soon()
 
     def _checked(self, image: Image, files: list[str]) -> None:
         if not self.checking or image is not self.in_use:
@@ -259,7 +307,7 @@ class Images:
         self._given_up.pop(self.launch.agent, None)
         shown = [os.path.basename(file) for file in files[:3]]  # noqa: PTH119
         self.note(events.TEMPLATE_STALE, "info", changed=shown, detail="the code has changed; a new one is built")
-        self._build()
+        self._build_soon()
 
     def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         self.note(events.TEMPLATE_OUTPUT, level, **{key: value for key, value in fields.items() if key != "event"})

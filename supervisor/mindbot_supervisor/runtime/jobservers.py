@@ -6,18 +6,22 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mindbot_supervisor.core.model import Ref
+from mindbot_worker.descriptors import Descriptor
 
 from .child import signal_to
+
+RETRY = 1.0
+"""Seconds until it is tried again to watch one, where the daemon had no descriptor left."""
 
 
 @dataclass(slots=True)
 class _Jobserver:
     pid: int
-    pidfd: int
-    users: set[Ref] = field(default_factory=set)
+    users: set[Ref]
+    pidfd: Descriptor | None = None
 
 
 class Jobservers:
@@ -28,13 +32,21 @@ class Jobservers:
         self._by_template: dict[int, _Jobserver] = {}
 
     def watch(self, pid: int, template: int, users: Iterable[Ref] = ()) -> None:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            asyncio.get_running_loop().call_soon(self._tell, template, sorted(users))
+        self._by_template[template] = _Jobserver(pid, set(users))
+        self._watch(template)
+
+    def _watch(self, template: int) -> None:
+        server, loop = self._by_template.get(template), asyncio.get_running_loop()
+        if server is None:
             return
-        self._by_template[template] = _Jobserver(pid, pidfd, set(users))
-        asyncio.get_running_loop().add_reader(pidfd, self._ended, template)
+        try:
+            server.pidfd = Descriptor(os.pidfd_open(server.pid))
+        except ProcessLookupError:
+            loop.call_soon(self._ended, template)
+        except OSError:
+            loop.call_later(RETRY, self._watch, template)
+        else:
+            loop.add_reader(server.pidfd.fileno(), self._ended, template)
 
     def used_by(self, ref: Ref, template: int) -> None:
         if template in self._by_template:
@@ -57,18 +69,22 @@ class Jobservers:
     def close(self) -> None:
         """The pool has ended: nobody uses them any more."""
         for each in self._by_template.values():
-            asyncio.get_running_loop().remove_reader(each.pidfd)
-            signal_to(each.pidfd, signal.SIGKILL)
-            os.close(each.pidfd)
+            if each.pidfd is not None:
+                signal_to(each.pidfd, signal.SIGKILL)
+            _unwatch(each)
         self._by_template.clear()
 
     def _ended(self, template: int) -> None:
-        gone = self._by_template.pop(template)
-        asyncio.get_running_loop().remove_reader(gone.pidfd)
-        os.close(gone.pidfd)
-        self._tell(template, sorted(gone.users))
-
-    def _tell(self, template: int, users: list[Ref]) -> None:
+        gone = self._by_template.pop(template, None)
+        if gone is None:
+            return
+        _unwatch(gone)
         self._lost(template)
-        if users:
-            self._orphaned(users)
+        if gone.users:
+            self._orphaned(sorted(gone.users))
+
+
+def _unwatch(server: _Jobserver) -> None:
+    if server.pidfd is not None:
+        asyncio.get_running_loop().remove_reader(server.pidfd.fileno())
+        server.pidfd.close()

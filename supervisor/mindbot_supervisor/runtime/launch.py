@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.core.model import Ref
 from mindbot_worker import wire
+
+StartProcess = Callable[..., "subprocess.Popen[bytes]"]
+"""Takes what `subprocess.Popen` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class Launch:
     runtime_dir: str
     agent: str = ""
     """MODULE:ATTR to be imported by a template; empty: every worker is started by exec."""
+    popen: StartProcess = field(default=subprocess.Popen, repr=False, compare=False)
+    """What starts a process, with the limits that it is to have."""
 
     def environ_of(self, ref: Ref) -> dict[str, str]:
         return {**self.environ_of_all(), **self.own_environ(ref)}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mindbot_supervisor.core.model import Ref
-from mindbot_worker import wire_template
+from mindbot_worker import shortage, wire_template
 
-from . import child
+from . import child, executable
 from .child import Child
 from .image import Image
 from .images import Images, Note
@@ -22,14 +22,30 @@ from .template import Template
 
 Born = Callable[[Ref, Child], None]
 Failed = Callable[[Ref, str], None]
+RanShort = Callable[[Ref, str], None]
 
 
 class Launcher:
-    """Starts workers for the engine. `born` and `failed` are called once for each `start`, unless it was withdrawn."""
+    """Starts workers for the engine.
 
-    def __init__(self, launch: Launch, *, born: Born, failed: Failed, orphaned: Callable[[list[Ref]], None]) -> None:
+    For each `start` that was not withdrawn one of `born`, `failed` and `ran_short` is called: the worker runs, or
+    cannot be started, or the host has nothing left to start it with. `agent_failed` is told why the agent can never
+    work, and says whether that is the end.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        born: Born,
+        failed: Failed,
+        ran_short: RanShort,
+        orphaned: Callable[[list[Ref]], None],
+        agent_failed: Callable[[str], bool],
+    ) -> None:
         self._images = Images(launch, self)
-        self._born, self._failed = born, failed
+        self.agent_failed = agent_failed
+        self._born, self._failed, self._ran_short = born, failed, ran_short
         self._waiting: list[Ref] = []
         self.jobservers = Jobservers(orphaned, self._images.jobserver_lost)
 
@@ -62,17 +78,19 @@ class Launcher:
             self._waiting.append(ref)
         elif (image := self._images.fitting()) is not None:
             self._fork(image, ref)
-        elif self._images.is_coming():
-            self._waiting.append(ref)
         else:
-            self._exec(ref)
+            try:
+                coming = self._images.is_coming()
+            except OSError as exc:
+                self._not_started(ref, "cannot start a template", exc)
+                return
+            self._waiting.append(ref) if coming else self._exec(ref)
 
     def withdraw(self, ref: Ref) -> bool:
-        """True: the worker will never be born. False: it is being forked, and `born` or `failed` follows as ever."""
-        if ref not in self._waiting:
-            return False
-        self._waiting.remove(ref)
-        return True
+        """True: the worker will never be born. False: it is being forked, and an answer follows as ever."""
+        if ref in self._waiting:
+            self._waiting.remove(ref)
+        return not self._images.owe(ref)
 
     @property
     def template(self) -> Template | None:
@@ -124,6 +142,11 @@ class Launcher:
         for ref in waiting:
             self._exec(ref)
 
+    def run_short(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for ref in waiting:
+            self._ran_short(ref, why)
+
     def wait_again(self, refs: list[Ref]) -> None:
         self._waiting += refs
 
@@ -134,13 +157,13 @@ class Launcher:
         ref, pipes = found
         if message.get("say") != wire_template.FORKED:
             pipes.close_ours()
-            self._failed(ref, f"cannot fork a worker: {message.get('why')}")
+            self._not_started(ref, "cannot fork a worker", OSError(message.get("errno"), str(message.get("why"))))
             return
         try:
             born = pipes.child(int(message.get("pid", 0)))
         except OSError as exc:
             pipes.close_ours()
-            self._failed(ref, f"cannot watch the worker: {exc.strerror}")
+            self._not_started(ref, "cannot watch the worker", exc)
             return
         self.jobservers.used_by(ref, image.template.pid)
         self._born(ref, born)
@@ -149,17 +172,29 @@ class Launcher:
 
     def _fork(self, image: Image, ref: Ref) -> None:
         try:
-            asked = image.fork(ref)
+            image.fork(ref)
         except OSError as exc:
-            self._failed(ref, f"cannot open pipes: {exc.strerror}")
-            return
-        if not asked:
-            self._exec(ref)
+            if shortage.is_one(exc):
+                self._ran_short(ref, f"cannot fork a worker: {shortage.explain(exc)}")
+            else:
+                self._exec(ref)
 
     def _exec(self, ref: Ref) -> None:
+        launch = self.launch
         try:
-            started = child.spawn(self.launch.command, self.launch.environ_of(ref))
+            started = child.spawn(launch.command, launch.environ_of(ref), launch.popen)
         except OSError as exc:
-            self._failed(ref, f"cannot start {self.launch.command[0]}: {exc.strerror}")
+            why = "" if shortage.is_one(exc) else executable.problem(launch.command, launch.environ_of(ref))
+            if why:
+                self._failed(ref, f"cannot start {launch.command[0]}: {why}")
+            else:
+                self._not_started(ref, f"cannot start {launch.command[0]}", exc)
             return
         self._born(ref, started)
+
+    def _not_started(self, ref: Ref, what: str, exc: OSError) -> None:
+        """Only for what the host has nothing left of, nobody is to blame."""
+        if shortage.is_one(exc):
+            self._ran_short(ref, f"{what}: {shortage.explain(exc)}")
+        else:
+            self._failed(ref, f"{what}: {exc.strerror}")

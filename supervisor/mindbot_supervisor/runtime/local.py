@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mindbot_supervisor.errors import SupervisorError
+from mindbot_worker.descriptors import Descriptor
 
+from .child import watched
+from .launch import StartProcess
 from .lines import Lines
 
 START_TIMEOUT = 60.0
@@ -60,8 +63,9 @@ class LocalServices:
     """Takes the level and the text of what the services have to say."""
     pids: set[int]
     """Where the services' pid is noted while they run, so that nobody else reaps it."""
+    start_process: StartProcess = subprocess.Popen
     _popen: subprocess.Popen[bytes] | None = None
-    _pidfd: int = -1
+    _pidfd: Descriptor | None = None
     _port: int = 0
     _livekit_port: int = 0
     _ending: bool = False
@@ -69,7 +73,10 @@ class LocalServices:
 
     async def start(self) -> Addresses:
         """Raises SupervisorError when they do not come up."""
-        self._launch()
+        try:
+            self._launch()
+        except OSError as exc:
+            raise SupervisorError(f"cannot start the local services: {exc.strerror}") from exc
         popen = self._popen
         if popen is None or popen.stdout is None:
             raise SupervisorError("cannot start the local services")
@@ -97,7 +104,7 @@ class LocalServices:
             command += ["--livekit-server", self.livekit_server]
             if self._livekit_port:
                 command += ["--livekit-port", str(self._livekit_port)]
-        self._popen = subprocess.Popen(
+        popen = self.start_process(
             command,
             env=dict(self.environ),
             stdin=subprocess.PIPE,
@@ -105,13 +112,14 @@ class LocalServices:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self.pids.add(self._popen.pid)
-        self._pidfd = os.pidfd_open(self._popen.pid)
+        self._pidfd = watched(popen)
+        self._popen = popen
+        self.pids.add(popen.pid)
         self._gone.clear()
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._pidfd, self._exited)
-        if self._popen.stderr is not None:
-            fd = self._popen.stderr.fileno()
+        loop.add_reader(self._pidfd.fileno(), self._exited)
+        if popen.stderr is not None:
+            fd = popen.stderr.fileno()
             os.set_blocking(fd, False)
             loop.add_reader(fd, self._read, fd, Lines(LINE_MAX))
 
@@ -132,8 +140,9 @@ class LocalServices:
         if popen is None or popen.poll() is None:
             return
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+        if self._pidfd is not None:
+            loop.remove_reader(self._pidfd.fileno())
+            self._pidfd.close()
         self.pids.discard(popen.pid)
         self._gone.set()
         if popen.stderr is not None:

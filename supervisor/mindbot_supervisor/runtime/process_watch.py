@@ -97,7 +97,7 @@ class ProcessWatch:
 
     def take(self, ref: Ref, child: Child) -> None:
         """This child is a worker from now on."""
-        self.tree.take(child.pid, ref, (child.beats, child.leash, child.output))
+        self.tree.take(child.pid, ref, [pipe.fileno() for pipe in (child.beats, child.leash, child.output)])
         self.oom.spawned(ref, child.pid, time.monotonic())
 
     def adopt(self, ref: Ref, pid: int, members: Iterable[Key]) -> None:

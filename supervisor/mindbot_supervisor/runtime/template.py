@@ -7,18 +7,22 @@ goes to its owner, the launcher; this file decides nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mindbot_supervisor.core.model import Exit
 from mindbot_worker import wire_template
+from mindbot_worker.descriptors import Descriptor, close_all
 
-from .child import Pipes, reap, signal_to, unblock
+from .child import Pipes, pipe, reap, signal_to, unblock, watched
+from .launch import Launch
 from .output import Output
 
 READ_BYTES = 64 * 1024
@@ -37,57 +41,51 @@ class Template:
     """A running template; its descriptors are ours. `socket` is None once it was told to end."""
 
     pid: int
-    pidfd: int
+    pidfd: Descriptor
     socket: socket.socket | None
-    output: int
+    output: Descriptor
     writer: Output
     owner: Owner
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     """None for one that an earlier version of this program started."""
-    closed: bool = False
-    """It has ended; its descriptors are no longer ours."""
 
     @classmethod
-    def start(cls, command: Sequence[str], environ: Mapping[str, str], writer: Output, owner: Owner) -> Template:
-        """Raises OSError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        output, stdout = os.pipe2(os.O_CLOEXEC)
-        with theirs, open(stdout, "wb", buffering=0) as written:  # noqa: PTH123
-            try:
-                popen = subprocess.Popen(
-                    command,
-                    env={**environ, wire_template.SOCKET_FD: str(theirs.fileno())},
-                    stdin=subprocess.DEVNULL,
-                    stdout=written,
-                    stderr=written,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
-                pidfd = os.pidfd_open(popen.pid)
-            except OSError:
-                ours.close()
-                os.close(output)
-                raise
-        ours.setblocking(False)
-        unblock(output)
+    def start(cls, launch: Launch, writer: Output, owner: Owner) -> Template:
+        """Start the one that `launch` wants. Raises OSError."""
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.enter_context(ours)
+            with theirs:
+                output, stdout = pipe()
+                undo.enter_context(output)
+                with stdout:
+                    popen = launch.popen(
+                        launch.template_command(),
+                        env={**launch.environ_of_all(), wire_template.SOCKET_FD: str(theirs.fileno())},
+                        stdin=subprocess.DEVNULL,
+                        stdout=stdout.fileno(),
+                        stderr=stdout.fileno(),
+                        pass_fds=(theirs.fileno(),),
+                        start_new_session=True,
+                    )
+            pidfd = watched(popen)
+            ours.setblocking(False)
+            unblock(output)
+            undo.pop_all()
         return cls(popen.pid, pidfd, ours, output, writer, owner, popen)
 
     def watch(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.pidfd, self._ended)
-        loop.add_reader(self.output, self._read)
+        loop.add_reader(self.pidfd.fileno(), self._ended)
+        loop.add_reader(self.output.fileno(), self._read)
         if self.socket is not None:
             loop.add_reader(self.socket.fileno(), self._hear)
 
-    def ask(self, message: Mapping[str, Any], pipes: Pipes | None = None) -> bool:
-        """Send a request; False if it cannot be sent."""
+    def ask(self, message: Mapping[str, Any], pipes: Pipes | None = None) -> None:
+        """Send a request. Raises OSError if it cannot be sent."""
         if self.socket is None:
-            return False
-        try:
-            wire_template.send(self.socket, message, pipes.theirs() if pipes is not None else ())
-        except OSError:
-            return False
-        return True
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        wire_template.send(self.socket, message, pipes.theirs() if pipes is not None else ())
 
     def end(self) -> None:
         """Let it end: it does when the socket closes. Workers that it forked are not concerned."""
@@ -97,8 +95,7 @@ class Template:
             self.socket = None
 
     def kill(self) -> None:
-        if not self.closed:
-            signal_to(self.pidfd, signal.SIGKILL)
+        signal_to(self.pidfd, signal.SIGKILL)
 
     def _hear(self) -> None:
         if self.socket is None:
@@ -113,14 +110,13 @@ class Template:
             asyncio.get_running_loop().remove_reader(self.socket.fileno())
             return
         message, fds = received
-        for fd in fds:
-            os.close(fd)
+        close_all(*fds)
         self.owner.said(self, message)
 
     def _read(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            data = os.read(self.output, READ_BYTES)
+            data = self.output.read(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -128,7 +124,7 @@ class Template:
         if data:
             self.writer.feed(data, loop.time())
         else:
-            loop.remove_reader(self.output)
+            loop.remove_reader(self.output.fileno())
 
     def _ended(self) -> None:
         ended = reap(self.pidfd, self.popen)
@@ -144,12 +140,10 @@ class Template:
             if self.socket is before:
                 break
         self.end()
-        loop.remove_reader(self.pidfd)
-        loop.remove_reader(self.output)
+        for each in (self.pidfd, self.output):
+            loop.remove_reader(each.fileno())
+            each.close()
         self.writer.close(loop.time())
-        os.close(self.pidfd)
-        os.close(self.output)
-        self.closed = True
 
 
 def _how(ended: Exit) -> str:

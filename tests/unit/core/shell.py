@@ -31,6 +31,7 @@ LIMITS = {"memory_soft_mb": 200, "memory_hard_mb": 300, "max_jobs": 50}
 
 class Shell(RuleBasedStateMachine):
     """`alive` are the processes that exist, `starting` those that were asked for, while starting one is `slow`.
+    The pool itself keeps those `waiting` for which the host had nothing left.
 
     `sound` says that nothing was found wrong in the last step.
     """
@@ -49,13 +50,15 @@ class Shell(RuleBasedStateMachine):
         self.starting: list[Ref] = []
         self.slow = False
         self.dead: list[Ref] = []
+        self.tried: set[Ref] = set()
+        """Those that could not be started, and for which the pool waits."""
         self.generations: dict[int, int] = {}
         self.seqs: Counter[Ref] = Counter()
         self.termed: set[Ref] = set()
         self.killed: set[Ref] = set()
         self.attempts: list[str] = []
         self.looks: list[LookAtJob | KillJob] = []
-        self.refuse = self.pids = self.superseded = 0
+        self.refuse = self.short = self.pids = self.superseded = 0
         self.told: Counter[str] = Counter()
         self.exits: Counter[Ref] = Counter()
         self.ever_ready = self.sound = False
@@ -124,24 +127,35 @@ class Shell(RuleBasedStateMachine):
                 self.attempts.append(call.job)
 
     def spawn(self, ref: Ref) -> None:
-        assert ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
+        again = ref in self.tried
+        assert again or ref.generation > self.generations.get(ref.slot, 0), "a generation is never used again"
         assert not self.pool.stopping
-        self.generations[ref.slot] = ref.generation
+        self.tried.discard(ref)
+        self.generations[ref.slot] = max(ref.generation, self.generations.get(ref.slot, 0))
         self.starting.append(ref)
         if not self.slow:
             self.started(ref)
 
     def withdraw(self, ref: Ref) -> None:
         """Of those that were asked for and do not run yet, half can still be called off."""
-        assert ref in self.starting, "whatever runs gets a signal"
-        if sum(self.generations.values()) % 2:
-            self.starting.remove(ref)
+        assert ref not in self.alive, "whatever runs gets a signal"
+        if ref not in self.starting or sum(self.generations.values()) % 2:
+            self.starting = [each for each in self.starting if each != ref]
+            self.tried.discard(ref)
             self.dead.append(ref)
             self.do(self.pool.exited(ref, Exit(code=0), self.now))
 
     def started(self, ref: Ref) -> None:
         """What came of a spawn."""
         self.starting.remove(ref)
+        if self.short:
+            self.short -= 1
+            self.tried.add(ref)
+            self.do(self.pool.ran_short(ref, "Cannot allocate memory", self.now))
+            if ref not in self.pool.workers:
+                self.tried.discard(ref)
+                self.dead.append(ref)
+            return
         if self.refuse:
             self.refuse -= 1
             self.dead.append(ref)
@@ -159,6 +173,10 @@ class Shell(RuleBasedStateMachine):
         if self.pool.workers[ref].ready_at is None:
             return
         assert any(worker.serving for other, worker in self.pool.workers.items() if other.slot == ref.slot)
+
+    @property
+    def waiting(self) -> list[Ref]:
+        return self.pool.shortage.waiting
 
     def one(self, number: int) -> Ref:
         return sorted(self.alive)[number % len(self.alive)]

@@ -27,8 +27,8 @@ from .shell import YOUNG, Shell
 ANY = st.integers(0, 99)
 """Chooses one of however many there are."""
 SECONDS = st.sampled_from([0.0, 0.1, 1.0, 1.0, 1.0, 3.0, 12.0, 40.0, 100.0, 700.0, 4000.0])
-CODES = [Exit(code=code) for code in (0, 1, 78)] + [Exit(signal=number) for number in (9, 11, 15)]
-EXITS = st.sampled_from([*CODES, Exit(signal=9, oom=True)])
+CODES = [Exit(code=code) for code in (0, 1, 71, 78)] + [Exit(signal=number) for number in (9, 11, 15)]
+EXITS = st.sampled_from([*CODES, Exit(signal=9, oom=True), Exit(code=1, shortage="pids.max of the cgroup")])
 JOBS = st.lists(st.integers(0, 5), max_size=3)
 BEATS = st.fixed_dictionaries(
     {"state": st.sampled_from(["starting", "ready", "ready", "ready", "draining"]), "jobs": JOBS},
@@ -184,6 +184,10 @@ class PoolMachine(Shell):
     def spawns_will_fail(self, times: int) -> None:
         self.refuse = times
 
+    @rule(times=st.integers(1, 8))
+    def the_host_runs_short(self, times: int) -> None:
+        self.short = times
+
     @rule()
     def spawns_take_a_while(self) -> None:
         self.slow = True
@@ -256,6 +260,7 @@ class PoolMachine(Shell):
         snapshot.put(fresh, handed, self.now)
         assert snapshot.take(fresh).workers == snapshot.take(self.pool).workers
         self.pool = fresh
+        self.tried.clear()
         self.attempts.clear()
         self.tick(1.0)
         cases = self.pool.recovery.cases.values() if self.pool.recovery is not None else ()
@@ -281,7 +286,9 @@ class PoolMachine(Shell):
         assert all(count == 1 for count in seats.values())
 
     def the_pool_knows_exactly_the_living(self) -> None:
-        assert set(self.pool.workers) == set(self.pool.histories) == {*self.alive, *self.starting}
+        living = {*self.alive, *self.starting, *self.waiting}
+        assert set(self.pool.workers) == set(self.pool.histories) == living
+        assert len(living) == len(self.alive) + len(self.starting) + len(self.waiting)
         assert all(self.pool.workers[ref].pid == pid for ref, pid in self.alive.items())
 
     def only_so_many_leave_at_one_time(self) -> None:
@@ -293,7 +300,9 @@ class PoolMachine(Shell):
             assert slot.retry_at is None or slot.retry_at - self.now <= limit * (1 + JITTER) + 1e-6
 
     def memory_is_bounded(self) -> None:
-        pool, living = self.pool, {*self.alive, *self.starting}
+        pool, living = self.pool, {*self.alive, *self.starting, *self.waiting}
+        assert self.tried <= set(pool.shortage.waiting) and pool.shortage._under_way <= {*self.alive, *self.starting}
+        assert pool.shortage.since is not None or not (pool.shortage.waiting or pool.shortage._under_way)
         assert {ref for ref, _ in pool.warned} <= living
         assert set(pool.pressure._least) <= living
         assert len([slot for slot in pool.slots.values() if not slot.surplus]) == self.wanted

@@ -85,3 +85,20 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path):
     (tmp_path / NOW).symlink_to(tmp_path / "elsewhere")
     assert len(write(tmp_path, entry(1))) == 1
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_rotation_that_cannot_open_the_next_file_closes_nobody_elses(tmp_path, monkeypatch):
+    strangers: list[int] = []
+    really = os.open
+
+    def no_descriptor_is_left(path, *rest):
+        if (tmp_path / BEFORE).exists() and not strangers:
+            strangers.append(really(os.devnull, os.O_RDONLY))  # the number of the file that was just closed
+            raise OSError(24, "Too many open files")
+        return really(path, *rest)
+
+    write(tmp_path, entry(1, 900), limit=1000)
+    monkeypatch.setattr(os, "open", no_descriptor_is_left)
+    assert any("Too many open files" in problem for problem in write(tmp_path, entry(2, 900), limit=1000))
+    os.fstat(strangers[0])
+    os.close(strangers[0])

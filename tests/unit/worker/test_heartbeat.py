@@ -11,6 +11,7 @@ import pytest
 
 from mindbot_worker import wire
 from mindbot_worker.calls import Calls
+from mindbot_worker.descriptors import Descriptor
 from mindbot_worker.heartbeat import Heartbeat
 from mindbot_worker.vitals import Vitals
 
@@ -38,7 +39,7 @@ def pipe() -> Any:
 
 def test_beats_are_numbered_in_the_order_in_which_they_are_written(pipe: Any) -> None:
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 65536)
-    heartbeat = Heartbeat(pipe[1])
+    heartbeat = Heartbeat(Descriptor(pipe[1]))
     threads = [threading.Thread(target=lambda: [heartbeat.send(small) for _ in range(20)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -48,7 +49,7 @@ def test_beats_are_numbered_in_the_order_in_which_they_are_written(pipe: Any) ->
 
 
 def test_a_full_pipe_loses_the_newest_beats_and_blocks_nobody(pipe: Any) -> None:
-    heartbeat = Heartbeat(pipe[1])
+    heartbeat = Heartbeat(Descriptor(pipe[1]))
     sent = sum(heartbeat.send(small) for _ in range(1000))
     assert sent < 1000 and heartbeat.dropped == 1000 - sent
     read = lines(os.read(pipe[0], 65536))
@@ -57,7 +58,7 @@ def test_a_full_pipe_loses_the_newest_beats_and_blocks_nobody(pipe: Any) -> None
 
 
 def test_a_beat_larger_than_the_room_is_finished_before_another_begins(pipe: Any) -> None:
-    heartbeat = Heartbeat(pipe[1])
+    heartbeat = Heartbeat(Descriptor(pipe[1]))
     assert heartbeat.send(small) and heartbeat.send(large)
     assert not heartbeat.send(large), "the one before it is not out yet"
     data = b""
@@ -78,7 +79,7 @@ def test_a_beat_larger_than_the_room_is_finished_before_another_begins(pipe: Any
 
 def test_a_pipe_that_nobody_reads_any_more_ends_the_writer_silently() -> None:
     reading, writing = os.pipe()
-    heartbeat = Heartbeat(writing)
+    heartbeat = Heartbeat(Descriptor(writing))
     os.close(reading)
     assert not heartbeat.send(small) and not heartbeat.connected and not heartbeat.send_last(small, patience=5)
 
@@ -89,14 +90,16 @@ def test_without_a_pipe_nothing_happens() -> None:
 
 def test_the_descriptor_is_neither_inherited_nor_blocking(pipe: Any) -> None:
     os.set_inheritable(pipe[1], True)
-    Heartbeat(pipe[1])
+    Heartbeat(Descriptor(pipe[1]))
     assert not os.get_inheritable(pipe[1]) and not os.get_blocking(pipe[1])
 
 
 def test_a_beat_over_the_limit_is_cut_down_to_fit(pipe: Any) -> None:
     calls = tuple(wire.Call(room="r" * 500, job=f"j{number}") for number in range(500))
     os.set_blocking(pipe[0], False)
-    Heartbeat(pipe[1]).send(lambda seq: wire.Beat(seq=seq, state=wire.DRAINING, calls=calls, pids=(2,), errors_total=3))
+    Heartbeat(Descriptor(pipe[1])).send(
+        lambda seq: wire.Beat(seq=seq, state=wire.DRAINING, calls=calls, pids=(2,), errors_total=3)
+    )
     beat = lines(os.read(pipe[0], 65536))[0]
     assert (beat.state, beat.calls, beat.errors_total) == (wire.DRAINING, (), 3)
 

@@ -42,9 +42,11 @@ def test_descriptors_are_taken_out_of_the_environment() -> None:
     with Path(os.devnull).open() as null:
         environ["FILE"] = str(null.fileno())
         taken = {name: environment.take_fd(environ, name) for name in ("GOOD", "FILE", "CLOSED", "TEXT", "NONE")}
-    assert taken == {"GOOD": writing, "FILE": None, "CLOSED": None, "TEXT": None, "NONE": None} and environ == {}
+    good = taken.pop("GOOD")
+    assert good is not None and good.fileno() == writing
+    assert taken == {"FILE": None, "CLOSED": None, "TEXT": None, "NONE": None} and environ == {}
     os.close(reading)
-    os.close(writing)
+    good.close()
 
 
 @pytest.mark.parametrize(

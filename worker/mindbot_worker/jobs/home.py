@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_worker import wire
+from mindbot_worker.descriptors import Descriptor
 from mindbot_worker.output import stdio
 
 _OF_THE_WORKER_ALONE = frozenset({wire.HEARTBEAT_FD, wire.LEASH_FD})
@@ -49,10 +50,9 @@ def _own_environ() -> dict[str, str]:
 
 
 def _arrive(worker: str, environ: Mapping[str, str], output: Any) -> Home:
-    fd = output.detach()
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.close(fd)
+    with Descriptor(output.detach()) as received:
+        os.dup2(received.fileno(), 1)
+        os.dup2(received.fileno(), 2)
     stdio.renew()
     os.environ.update(environ)
     Path("/proc/self/comm").write_text(wire.process_name(worker, "job"))

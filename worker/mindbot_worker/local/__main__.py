@@ -25,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from aiohttp import web
 
+from mindbot_config.standard_descriptors import open_standard
 from mindbot_worker import arguments
 from mindbot_worker.local import app, livekit_server
 from mindbot_worker.local.livekit_server import CannotStart, LiveKitServer
@@ -42,6 +43,7 @@ _SHUTDOWN_SECONDS = 0.5
 
 
 def main() -> int:
+    open_standard()
     given = arguments.read("mindbot_worker.local", FLAGS, sys.argv[1:])
     try:
         book = PhraseBook.load(Path(given["phrases"]) if given["phrases"] else None)

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 
+from mindbot_worker.descriptors import Descriptor
 from mindbot_worker.output import rejoin
 
 ATOMIC = select.PIPE_BUF
@@ -32,7 +33,10 @@ class Outlet:
         self._lock = threading.Lock()
         self._torn = False
         self._stuck = False
-        self._pipe: int | None = None
+        self._by_pipe = False
+        """Written to by way of the private descriptor."""
+        self._pipe: Descriptor | None = None
+        """Stays the same number for as long as the process lives: C code such as faulthandler was told it."""
         self._socket: socket.socket | None = None
         self._left = False
         self._rejoin_at = 0.0
@@ -42,17 +46,27 @@ class Outlet:
         try:
             mode = os.fstat(self.fd).st_mode
             if stat.S_ISFIFO(mode):
-                self._pipe = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                self._keep(Descriptor(os.open(f"/proc/self/fd/{self.fd}", flags)))
             elif stat.S_ISSOCK(mode):
                 self._socket = socket.socket(fileno=os.dup(self.fd))
         except OSError:
             # no /proc, or no reader any more: the plain descriptor does, with poll() before each write
-            self._pipe = None
+            self._socket = None
+
+    def _keep(self, opened: Descriptor) -> None:
+        """Use this as the private descriptor, under the number that an earlier one has."""
+        if self._pipe is None:
+            self._pipe = opened
+        else:
+            with opened:
+                os.dup2(opened.fileno(), self._pipe.fileno(), inheritable=False)
+        self._by_pipe = True
 
     @property
     def private_fd(self) -> int:
         """A descriptor of ours for C code such as faulthandler: where it can be, one that never blocks."""
-        return self._pipe if self._pipe is not None else self.fd
+        return self._pipe.fileno() if self._pipe is not None else self.fd
 
     def write(self, data: bytes, patience: float) -> bool:
         """Write all of `data` within `patience` seconds. False: (the rest of) it was dropped."""
@@ -95,29 +109,31 @@ class Outlet:
         return True
 
     def _some(self, data: memoryview) -> int:
-        if self._pipe is not None:
-            return os.write(self._pipe, data[:ATOMIC])
+        if self._pipe is not None and self._by_pipe:
+            return self._pipe.write(data[:ATOMIC])
         if self._socket is not None:
             return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         return os.write(self.fd, data[:ATOMIC]) if self._has_room() else 0
 
     def _has_room(self, wait: float = 0.0) -> bool:
         poll = select.poll()
-        poll.register(self.private_fd, select.POLLOUT)
+        poll.register(self._pipe if self._pipe is not None and self._by_pipe else self.fd, select.POLLOUT)
         return bool(poll.poll(wait * 1000))
 
     def _await_room(self, wait: float) -> None:
         with contextlib.suppress(OSError):
             self._has_room(wait)
 
-    def close(self) -> None:
-        """Give up what is its own; the descriptor itself is not."""
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
+    def renew(self) -> None:
+        """The descriptor has become another pipe, file or socket: write to that from now on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._torn = self._stuck = self._left = self._by_pipe = False
+        self._open()
+        if self._pipe is not None and not self._by_pipe:
+            with contextlib.suppress(OSError):
+                os.dup2(self.fd, self._pipe.fileno(), inheritable=False)
 
     def _gone(self) -> None:
         """The reader has left: from now on this descriptor is /dev/null, for us and for C code alike."""
@@ -125,7 +141,7 @@ class Outlet:
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(null, self.fd)
             if self._pipe is not None:
-                os.dup2(null, self._pipe, inheritable=False)
+                os.dup2(null, self._pipe.fileno(), inheritable=False)
             os.close(null)
         if self._socket is not None:
             self._socket.close()
@@ -141,4 +157,4 @@ class Outlet:
             return
         with self._lock:
             os.dup2(hello.fileno(), self.fd)
-            self._pipe, self._socket, self._left = None, hello, False
+            self._by_pipe, self._socket, self._left = False, hello, False

@@ -22,10 +22,9 @@ def outlet(fd: int) -> Outlet:
 
 
 def renew() -> None:
-    """After stdout and stderr were replaced by other descriptors: forget what belonged to the old ones."""
+    """After stdout and stderr were replaced by other descriptors: write to these."""
     for fd in (1, 2):
-        outlet(fd).close()
-    outlet.cache_clear()
+        outlet(fd).renew()
 
 
 class _Raw(io.RawIOBase):

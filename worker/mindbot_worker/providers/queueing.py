@@ -15,6 +15,8 @@ import struct
 import time
 from pathlib import Path
 
+from mindbot_worker.descriptors import Descriptor
+
 _FLOCK = "hhqqi4x"
 """struct flock: type, whence, start, length, pid."""
 _DOOR = 0
@@ -24,15 +26,15 @@ _DOOR = 0
 class Ticket:
     """A place in the queue, from its drawing until `give_back`, which may be called twice."""
 
-    def __init__(self, fd: int, number: int) -> None:
-        self._fd, self._number = fd, number
+    def __init__(self, file: Descriptor, number: int) -> None:
+        self._file, self._number = file, number
 
     def has_turn(self, count: int) -> bool:
         """Whether fewer than `count` are before this one."""
         before, unknown = 0, [(_DOOR + 1, self._number)]
         while unknown:
             start, end = unknown.pop()
-            if start >= end or (found := _first_lock(self._fd, start, end)) is None:
+            if start >= end or (found := _first_lock(self._file.fileno(), start, end)) is None:
                 continue
             before += 1
             if before == count:
@@ -41,27 +43,26 @@ class Ticket:
         return True
 
     def give_back(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()
 
 
 def draw(file: Path) -> Ticket | None:
     """The next ticket; None while another is being drawn. Raises OSError where there is no such directory."""
     # each ticket has a descriptor of its own: that is whom the kernel takes for the owner of a lock
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    opened = Descriptor(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    fd = opened.fileno()
     try:
         if not _lock(fd, _DOOR):
-            os.close(fd)
+            opened.close()
             return None
         number = time.monotonic_ns()
         if not _lock(fd, number):
             raise OSError(f"byte {number} of {file} is locked by somebody else")
         _set(fd, fcntl.F_UNLCK, _DOOR)
     except BaseException:
-        os.close(fd)
+        opened.close()
         raise
-    return Ticket(fd, number)
+    return Ticket(opened, number)
 
 
 def _lock(fd: int, offset: int) -> bool:

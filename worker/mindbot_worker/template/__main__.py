@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from mindbot_worker import arguments, environment, stacks, wire_template
-from mindbot_worker.failures import WorkerFailure
+from mindbot_config.standard_descriptors import open_standard
+from mindbot_worker import arguments, environment, shortage, stacks, wire_template
+from mindbot_worker.failures import RanShort, WorkerFailure
 from mindbot_worker.output.redaction import redactor
 from mindbot_worker.output.stdio import guard
 
@@ -19,6 +20,7 @@ NAME = "mindbot-image"
 
 
 def main() -> int:
+    open_standard()
     given = arguments.read("mindbot_worker.template", {"agent": ""}, sys.argv[1:])
     fd = environment.take_fd(os.environ, wire_template.SOCKET_FD)
     folder = environment.runtime_dir(os.environ)
@@ -29,8 +31,8 @@ def main() -> int:
     guard(redactor(os.environ))
     stacks.arm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=fd)
-    os.set_inheritable(fd, False)
+    sock = socket.socket(fileno=fd.detach())
+    sock.set_inheritable(False)
     return _live(sock, given["agent"] or None, folder)
 
 
@@ -46,14 +48,17 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
 
     try:
         modules = loading.load(reference)
+        if why := safety.why_not():
+            say(sock, {"say": wire_template.UNSAFE, "why": why})
+            return 0
+        loading.settle()
+        pid = jobserver.start(folder, modules, sock)
     except WorkerFailure as failure:
-        say(sock, {"say": wire_template.FAILED, "why": str(failure), "code": failure.code})
-        return failure.code
-    if why := safety.why_not():
-        say(sock, {"say": wire_template.UNSAFE, "why": why})
-        return 0
-    loading.settle()
-    pid = jobserver.start(folder, modules)
+        return _failed(sock, failure)
+    except Exception as exc:
+        if (short := shortage.behind(exc)) is None:
+            raise
+        return _failed(sock, RanShort(f"cannot build the template: {shortage.explain(short)}"))
     seconds = round(time.monotonic() - began, 3)
     say(sock, {"say": wire_template.READY, "seconds": seconds, "jobserver": pid})
     birth = serve(sock, Sources())
@@ -63,6 +68,11 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
     from mindbot_worker.program import Program
 
     return Program(reference).run()
+
+
+def _failed(sock: socket.socket, failure: WorkerFailure) -> int:
+    wire_template.send(sock, {"say": wire_template.FAILED, "why": str(failure), "code": failure.code})
+    return failure.code
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from mindbot_worker.descriptors import Descriptor
+
 WARM_UP = ("mindbot_worker.jobs.warm_up", "livekit.agents.ipc._preload")
 """What every job process shares; the second is LiveKit's own preparation of a forkserver."""
 
@@ -31,12 +33,12 @@ ADDRESS_MAX = 107
 UNTOLD = 255
 """Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
 
-_pidfd: int | None = None
+_pidfd: Descriptor | None = None
 """Of the shared forkserver, in a worker that uses it."""
 
 
-def start(folder: Path, modules: list[str]) -> int:
-    """Fork it; its pid. Its socket is in `folder`, which only our user may enter."""
+def start(folder: Path, modules: list[str], template: socket.socket) -> int:
+    """Fork it; its pid. Its socket is in `folder`, which only our user may enter; the template's is not for it."""
     resource_tracker.ensure_running()
     listener = socket.socket(socket.AF_UNIX)
     address = str(folder / f"jobs-{os.getpid()}.sock")
@@ -52,6 +54,7 @@ def start(folder: Path, modules: list[str]) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(held)
+        template.close()
         _serve(listener, alive, modules)
     os.close(alive)
     listener.close()
@@ -94,7 +97,7 @@ def adopt() -> None:
     # the original waits for its own child; here it is the template's
     server.ensure_running = lambda: None
     with contextlib.suppress(OSError):
-        _pidfd = os.pidfd_open(server._forkserver_pid)
+        _pidfd = Descriptor(os.pidfd_open(server._forkserver_pid))
     popen_forkserver.Popen.poll = _poll  # type: ignore[method-assign]
 
 
@@ -105,7 +108,7 @@ def is_shared() -> bool:
 
 def is_gone() -> bool:
     """Whether the shared forkserver has ended, so that no job process can be started any more."""
-    return is_shared() and (_pidfd is None or bool(wait([_pidfd], 0)))
+    return is_shared() and (_pidfd is None or bool(wait([_pidfd.fileno()], 0)))
 
 
 def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
@@ -130,10 +133,8 @@ def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
 def _lives(pid: int, timeout: float | None) -> bool:
     """Whether it still runs after `timeout` seconds; None waits for its end."""
     try:
-        pidfd = os.pidfd_open(pid)
+        opened = os.pidfd_open(pid)
     except OSError:
         return False
-    try:
-        return not wait([pidfd], timeout)
-    finally:
-        os.close(pidfd)
+    with Descriptor(opened) as pidfd:
+        return not wait([pidfd.fileno()], timeout)

@@ -18,13 +18,13 @@ def settle(birth: Birth, template: socket.socket) -> None:
     """Afterwards the process is as if it had been started with this environment and these descriptors."""
     os.setsid()
     template.close()
-    os.dup2(birth.output, 1)
-    os.dup2(birth.output, 2)
-    os.close(birth.output)
+    with birth.output as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
     stdio.renew()
     home.leave(os.environ)
     os.environ.update(birth.environ)
-    os.environ[wire.HEARTBEAT_FD], os.environ[wire.LEASH_FD] = str(birth.heartbeat), str(birth.leash)
+    os.environ[wire.HEARTBEAT_FD], os.environ[wire.LEASH_FD] = str(birth.heartbeat.detach()), str(birth.leash.detach())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     Path("/proc/self/comm").write_text(wire.process_name(birth.worker))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import dataclass
 from typing import Any
 
 from mindbot_worker import wire_template as wire
+from mindbot_worker.descriptors import Descriptor, close_all
 from mindbot_worker.template.freshness import Sources
 
 
@@ -17,28 +19,27 @@ class Birth:
 
     worker: str
     environ: dict[str, str]
-    heartbeat: int
-    leash: int
-    output: int
+    heartbeat: Descriptor
+    leash: Descriptor
+    output: Descriptor
 
 
 def serve(sock: socket.socket, sources: Sources) -> Birth | None:
     """Until the supervisor is gone: then None. A forked child returns with its birth."""
     while (received := _receive(sock)) is not None:
-        message, fds = received
+        message, descriptors = received
         birth = None
         if message.get("say") == wire.CHANGED:
             say(sock, {"say": wire.CHANGED, "files": sources.changed()[:20]})
-        elif message.get("say") == wire.FORK and len(fds) == wire.DESCRIPTORS:
-            birth = _fork(sock, Birth(str(message["worker"]), dict(message["environ"]), *fds))
+        elif message.get("say") == wire.FORK:
+            birth = _fork(sock, message, descriptors)
         if birth is not None:
             return birth
-        for fd in fds:
-            os.close(fd)
+        close_all(*descriptors)
     return None
 
 
-def _receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def _receive(sock: socket.socket) -> tuple[dict[str, Any], list[Descriptor]] | None:
     try:
         return wire.receive(sock)
     except OSError:
@@ -52,37 +53,46 @@ def say(sock: socket.socket, message: wire.Message) -> None:
         return  # the supervisor is gone; whoever listens to it next will notice
 
 
-def _fork(sock: socket.socket, birth: Birth) -> Birth | None:
-    """Fork twice: the process in between ends at once, so the worker becomes the supervisor's own child."""
-    reader, writer = os.pipe()
+def _fork(sock: socket.socket, message: wire.Message, descriptors: list[Descriptor]) -> Birth | None:
+    """Answer a request for a worker; in the new process, return its birth."""
+    worker = str(message.get("worker"))
     try:
-        middle = os.fork()
+        if len(descriptors) != wire.DESCRIPTORS:  # the kernel leaves out those for which there is no room here
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        pid = _fork_twice()
     except OSError as exc:
-        os.close(reader)
-        os.close(writer)
-        say(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": exc.strerror})
+        say(sock, {"say": wire.NOT_FORKED, "worker": worker, "why": exc.strerror, "errno": exc.errno})
         return None
-    if middle == 0:
-        return _in_between(reader, writer, birth)
-    os.close(writer)
-    told = os.read(reader, 16)
-    os.close(reader)
-    os.waitpid(middle, 0)
-    if told:
-        say(sock, {"say": wire.FORKED, "worker": birth.worker, "pid": int(told)})
-    else:
-        say(sock, {"say": wire.NOT_FORKED, "worker": birth.worker, "why": "no second process"})
+    if pid == 0:
+        return Birth(worker, dict(message["environ"]), *descriptors)
+    say(sock, {"say": wire.FORKED, "worker": worker, "pid": pid})
     return None
 
 
-def _in_between(reader: int, writer: int, birth: Birth) -> Birth:
+def _fork_twice() -> int:
+    """The pid of a new process, 0 in that process itself. Raises OSError where none can be started.
+
+    The process in between ends at once, so that the new one becomes the supervisor's own child.
+    """
+    reading, writing = os.pipe()
+    with Descriptor(reading) as reader, Descriptor(writing) as writer:
+        middle = os.fork()
+        if middle == 0:
+            return _in_between(writer)
+        writer.close()
+        told = int(reader.read(16) or -errno.ECHILD)
+        os.waitpid(middle, 0)
+    if told < 0:
+        raise OSError(-told, os.strerror(-told))
+    return told
+
+
+def _in_between(writer: Descriptor) -> int:
     try:
         worker = os.fork()
-    except OSError:
-        os._exit(1)
-    if worker == 0:
-        os.close(reader)
-        os.close(writer)
-        return birth
-    os.write(writer, str(worker).encode())
-    os._exit(0)
+    except OSError as exc:
+        worker = -(exc.errno or errno.EAGAIN)
+    if worker:
+        writer.write(str(worker).encode())
+        os._exit(0)
+    return 0

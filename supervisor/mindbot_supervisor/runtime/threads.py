@@ -1,0 +1,32 @@
+"""The daemon's threads for blocking work, all started at once at the beginning.
+
+Where a limit of processes and threads is reached later, nothing of the daemon's own depends on one more: an executor
+that cannot start its thread fails the call, and libuv's pool, which looks up host names, ends the whole process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+THREADS = 6
+"""For sweeps, looks at process trees and the like: more would only wait for each other."""
+
+
+def start() -> asyncio.Task[None]:
+    """Start them for the running loop. Raises RuntimeError where there is no room for them even now."""
+    loop = asyncio.get_running_loop()
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="blocking")
+    together = threading.Barrier(THREADS + 1)
+    for _ in range(THREADS):
+        executor.submit(together.wait)
+    together.wait()
+    loop.set_default_executor(executor)
+    return loop.create_task(_start_resolver())
+
+
+async def _start_resolver() -> None:
+    with contextlib.suppress(OSError):
+        await asyncio.get_running_loop().getaddrinfo("localhost", None)
