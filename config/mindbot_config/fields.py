@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -53,6 +54,14 @@ def _address(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    host = text.strip().lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
+        raise ValueError('must be host names without scheme and port, such as "mindbot.example"')
+    return host
+
+
 OptionalUrl = Annotated[str, AfterValidator(_url)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
+HostName = Annotated[str, AfterValidator(_host_name)]
 ListenAddress = Annotated[str, AfterValidator(_address)]

@@ -120,6 +120,10 @@ class Pool(Section):
     """Calls that one worker takes at a time; a worker at its limit tells LiveKit that it is full."""
     drain_timeout: float = Field(default=3600.0, ge=0)
     """Seconds for which a draining worker may go on with its calls (3600: LiveKit's own default)."""
+    stop_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a worker without calls has to end, once it was asked to; then it is killed."""
+    gone_room_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that a job has to end once its room is gone for good; then its process is ended, and the call with it."""
     start_timeout: float = Field(default=60.0, gt=0)
     """A worker from which nothing was heard for so many seconds after its start has failed to start."""
     max_unavailable: int = Field(default=1, ge=1)

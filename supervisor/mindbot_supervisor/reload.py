@@ -16,7 +16,9 @@ FIXED = frozenset({"socket", "runtime_dir", "state_dir", "http.listen", "log.fil
 SUPERVISORS_OWN = tuple(
     f"MINDBOT_{section}__" for section in ("LIMITS", "RESTART", "RECOVERY", "USAGE", "HTTP", "NOTIFY")
 )
-SUPERVISORS_KEYS = frozenset({"MINDBOT_POOL__WORKERS", "MINDBOT_POOL__START_TIMEOUT", "MINDBOT_ENV__WATCH"})
+SUPERVISORS_KEYS = frozenset(
+    {"MINDBOT_POOL__WORKERS", "MINDBOT_POOL__START_TIMEOUT", "MINDBOT_POOL__STOP_TIMEOUT", "MINDBOT_ENV__WATCH"}
+)
 """Variables that a worker does not look at: a change of theirs needs no new worker."""
 WORKERS_TOO = frozenset(f"MINDBOT_LIMITS__{name}" for name in ("BEAT_INTERVAL", "MAX_DISCONNECTS", "DISCONNECT_WINDOW"))
 

@@ -37,6 +37,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "voice.on_failure": st.sampled_from(["close", "leave", "handover"]),
     "notify.webhook_url": st.sampled_from(["", "https://h/x"]),
     "notify.events": st.lists(st.sampled_from(get_args(Event))),
+    "http.allowed_hosts": st.lists(st.sampled_from(["mindbot.example", "a-b"])),
     "http.listen": st.sampled_from(["off", "h:0", "[::]:9"]),
     "log.level": st.sampled_from(["debug", "ERROR"]),
     "log.format": st.sampled_from(["json", "console"]),

@@ -96,6 +96,12 @@ def test_a_possible_combination_is_taken(nested: dict[str, Any]) -> None:
         ("http.listen", ":8090"),
         ("http.listen", "localhost:65536"),
         ("http.listen", "::1:8090"),
+        ("http.allowed_hosts", ["https://mindbot.example"]),
+        ("http.allowed_hosts", ["mindbot.example:8090"]),
+        ("http.allowed_hosts", [""]),
+        ("http.max_connections", 0),
+        ("pool.stop_timeout", 0),
+        ("pool.gone_room_timeout", 0),
         ("notify.webhook_url", "hooks.example/x"),
         ("notify.webhook_url", "https:///x"),
         ("notify.webhook_url", "https://host:port/"),
@@ -137,3 +143,9 @@ def test_heartbeats_are_required_of_agents_and_not_of_commands(heartbeat: str, c
 
 def test_a_log_level_may_be_written_in_capitals() -> None:
     assert Settings.model_validate({"log": {"level": "DEBUG"}}).log.level == "debug"
+
+
+def test_a_host_name_is_kept_as_a_host_header_is_compared() -> None:
+    assert Settings.model_validate({"http": {"allowed_hosts": ["MindBot.Example."]}}).http.allowed_hosts == (
+        "mindbot.example",
+    )
