@@ -15,7 +15,9 @@ from .trend import Leak, Trend
 WARM_UP = 120.0
 """Seconds after ready in which memory says nothing: job processes are started ahead, modules and caches fill."""
 ERRORS_KEPT = 512
-"""Error reports kept for the window; each may stand for many errors."""
+"""Error reports kept for the window, one a second; each may stand for many errors."""
+DROPS_TOLD_EVERY = 60.0
+"""Seconds between two words on heartbeats that were passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ class History:
     thread_at: float | None = None
     rejected: int = 0
     rejected_total: int = 0
+    dropped_total: int = 0
+    """Lines that were passed over because there were too many."""
+    drops_told_at: float | None = None
     sample: Sample | None = None
     cpu_over_since: float | None = None
     unregistered_since: float | None = None
@@ -100,8 +105,12 @@ class History:
         fresh = beat.errors_total - self.errors_seen
         if fresh <= 0:
             return
-        kinds = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
-        self.errors.append((now, fresh, {kind: n for kind, n in kinds.items() if n > 0}))
+        more = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
+        kinds = {kind: n for kind, n in more.items() if n > 0}
+        if self.errors and int(self.errors[-1][0]) == int(now):
+            _, earlier, by = self.errors.pop()
+            fresh, kinds = earlier + fresh, Counter(by) + Counter(kinds)
+        self.errors.append((now, fresh, kinds))
         self.errors_seen, self.by_seen = beat.errors_total, dict(beat.errors_by)
         if (theirs := beat.errors_of_providers - self.provider_errors_seen) > 0:
             self.provider_errors.append((now, theirs))
@@ -110,6 +119,14 @@ class History:
     def reject(self) -> None:
         self.rejected += 1
         self.rejected_total += 1
+
+    def drop(self, count: int, now: float) -> bool:
+        """Lines were passed over; whether it is time to say so."""
+        self.dropped_total += count
+        if self.drops_told_at is not None and now - self.drops_told_at < DROPS_TOLD_EVERY:
+            return False
+        self.drops_told_at = now
+        return True
 
     def take(self, sample: Sample, now: float, cpu_limit: float) -> None:
         """Take a sample in. CPU counts as high from the first sample above the limit while there is no call."""

@@ -88,6 +88,16 @@ class Pool(State):
             self.tell(events.BEAT_REJECTED, now, worker, "warning", **fields, limit=limit)
         return self._effects(now)
 
+    def beats_dropped(self, ref: Ref, count: int, now: float) -> Effects:
+        """So many lines of the heartbeat pipe were not even read: the worker sends too many."""
+        worker, history = self.workers.get(ref), self.histories.get(ref)
+        if worker is None or history is None:
+            return Effects()
+        if history.drop(count, now):
+            detail = "it sends more heartbeats than are read: of those in between only the newest counts"
+            self.tell(events.BEAT_DROPPED, now, worker, "warning", value=history.dropped_total, detail=detail)
+        return self._effects(now)
+
     def sample(self, ref: Ref, sample: Sample, now: float) -> Effects:
         """The sampler looked at the worker's tree."""
         history = self.histories.get(ref)
@@ -161,6 +171,7 @@ class Pool(State):
             verdicts.pass_time(self, self.workers[ref], now)
         if self.recovery is not None:
             self.make(self.recovery.tick(now))
+        self.changes += self.rates.report(now)
         self.reseat = True
         return self._effects(now)
 
@@ -245,7 +256,7 @@ class Pool(State):
 
     def _effects(self, now: float) -> Effects:
         seats.settle(self, now)
-        effects = Effects(tuple(self.actions), tuple(self.changes))
+        effects = Effects(tuple(self.actions), self.rates.admit(self.changes))
         self.actions.clear()
         self.changes.clear()
         return effects

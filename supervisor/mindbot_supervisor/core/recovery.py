@@ -30,6 +30,9 @@ CALLERS_FIRST = 1.0
 sooner: the start of a worker takes 0.2 s of CPU, and five agents that come at once need all of two cores."""
 PRESSED = 4
 """Times as many calls are moved side by side where whoever has not moved in time is cut: a longer gap is no loss."""
+CASES_MAX, CASES_OF_ONE = 1024, 128
+"""So many calls are on their way to a new agent at one time, in all and of one worker: a worker can list as many calls
+as it likes, and each would be a question to LiveKit. A worker takes ten, unless told otherwise."""
 REMEMBERED = 4096
 """Calls that were taken away from their worker and are not gone from its beats yet."""
 
@@ -65,6 +68,8 @@ class Recovery:
         case = Case(call, ref, pid, died.since if died else now, reason, ours, attempt=attempts)
         if case.attempt >= self.terms.attempts:
             return self._give_up(case, now, events.CALL_QUARANTINED, f"{died_here} agents died in this room")
+        if died is None and self._full(ref):
+            return self._give_up(case, now, events.CALL_LOST, "too many calls were lost at once to recover this one")
         return self._try(case, now, replaces=died.call.job if died else "")
 
     def move(
@@ -178,6 +183,9 @@ class Recovery:
     def moving(self, ref: Ref) -> bool:
         """Whether a call of this worker is still on its way to another one."""
         return any(case.moved and case.ref == ref for case in self.cases.values())
+
+    def _full(self, ref: Ref) -> bool:
+        return len(self.cases) >= CASES_MAX or sum(case.ref == ref for case in self.cases.values()) >= CASES_OF_ONE
 
     def is_urgent(self, now: float) -> bool:
         """Whether a caller has lost the agent just now, and a new one is on its way."""

@@ -111,3 +111,4 @@ def forget_surplus(state: State, index: int) -> None:
     if slot is not None and slot.surplus and not state.in_slot(index):
         state.generations[index] = slot.generation
         del state.slots[index]
+        state.names.forget(index)

@@ -6,10 +6,12 @@ from .actions import Action
 from .boot import Boot
 from .brake import Brake
 from .calls import CallCounts
+from .event_rates import EventRates
 from .happenings import Happening
 from .history import History, Observation
 from .lifecycle import step
 from .model import Change, Phase, Reason, Ref, Worker
+from .names import Names
 from .policy import START_STAGGER, Policy
 from .pressure import Pressure
 from .recovery import Moves, Recovery
@@ -28,6 +30,7 @@ class State:
         self.generations: dict[int, int] = {}
         """The last generation of each slot that was scaled away."""
         self.counts = CallCounts()
+        self.names, self.rates = Names(), EventRates()
         self.restarts: dict[Reason, int] = {}
         self.recovery: Recovery | None = None
         self.rollout: Rollout | None = None

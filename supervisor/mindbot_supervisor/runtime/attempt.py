@@ -69,7 +69,8 @@ class Attempt:
     action: Recover
     model: Dispatch
     """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
-    taken: set[str]
+    taken: dict[str, None]
+    """Agents that answer for a call already, the latest last."""
     journals: Journals
     until: float
     watch: Watch
@@ -237,7 +238,7 @@ class Attempt:
             if each.kind == AGENT and each.sid not in (self._strangers or ()) and each.sid not in self.taken:
                 self.taken_up = True
                 if each.is_active_agent and not self.untouched:
-                    self.taken.add(each.sid)
+                    self.taken[each.sid] = None
                     raise Finished(Recovered(each.identity))
         if not any(each.is_caller for each in people):
             await self._delete(self._own)

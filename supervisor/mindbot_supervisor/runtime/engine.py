@@ -233,7 +233,8 @@ class Engine:
         self._started(ref, started).beats.feed(held)
 
     def _started(self, ref: Ref, started: Child) -> Running:
-        running = Running(started, self._output(ref, started.pid), self._beats, partial(self._beat, ref))
+        beat, dropped = partial(self._beat, ref), partial(self._beats_dropped, ref)
+        running = Running(started, self._output(ref, started.pid), self._beats, beat, dropped)
         self._running[ref] = running
         self._trees.take(started.pid, ref)
         self._pidfiles.write(ref, started.pid)
@@ -292,12 +293,16 @@ class Engine:
         except wire.BadBeat as exc:
             self.carry_out(self.pool.beat_rejected(ref, str(exc), now))
             return
+        beat = self.pool.names.fit(ref, beat)
         if beat.source == wire.FROM_LOOP:
             self._trees.family.told[ref] = beat.pids
             self.on_beat(ref, beat, now)
             for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
                 self._tell(change)
         self.carry_out(self.pool.beat(ref, beat, now))
+
+    def _beats_dropped(self, ref: Ref, count: int, now: float) -> None:
+        self.carry_out(self.pool.beats_dropped(ref, count, now))
 
     def _exited(self, ref: Ref) -> None:
         running = self._running.get(ref)

@@ -16,6 +16,8 @@ from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi
 from .livekit_records import Dispatch
 
+TAKEN_MAX = 4096
+"""Agents that are remembered, the latest: an attempt compares those of one room."""
 PAUSE, PAUSE_MAX = 0.1, 0.8
 """Seconds before LiveKit is asked again after it failed to answer; doubled each time."""
 
@@ -37,7 +39,7 @@ class Rescuer:
         """What was dispatched for a call at first, by its job, while it is open: later it is no longer listed."""
         self._attempts: dict[str, Attempt] = {}
         """Under way, by job."""
-        self._taken: set[str] = set()
+        self._taken: dict[str, None] = {}
         """Agents that answer for a call already: two calls may be in one room."""
 
     def __eq__(self, other: object) -> bool:
@@ -81,16 +83,18 @@ class Rescuer:
                 self._models.pop(job, None)
             else:
                 self._models[job] = attempt.model
+            while len(self._taken) > TAKEN_MAX:
+                del self._taken[next(iter(self._taken))]
         return answer
 
     def known(self) -> Known:
         """Also what the attempts under way have learned so far."""
         models = self._models | {job: attempt.model for job, attempt in self._attempts.items()}
-        return Known(models, sorted(self._taken))
+        return Known(models, list(self._taken))
 
     def remember(self, known: Known) -> None:
         self._models |= known.models
-        self._taken |= set(known.taken)
+        self._taken |= dict.fromkeys(known.taken)
 
     def forget(self, room: str, job: str) -> None:
         """Remove the journal of a call that nobody will continue."""

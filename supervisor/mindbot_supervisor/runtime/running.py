@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mindbot_worker import wire
 
 from .batches import Batches
+from .beat_budget import BeatBudget
 from .child import Child
 from .lines import Lines
 from .output import Output
@@ -19,18 +20,26 @@ READ_BYTES = 64 * 1024
 """Read from one pipe before the next one has its turn."""
 PAUSE_BYTES, PAUSE = 1024 * 1024, 0.01
 """After so many bytes in a row a pipe rests for so many seconds: a flood may slow its own worker, never the daemon."""
+BEATS_PAUSE = 0.1
+"""The same for heartbeats, and for a worker that sends more of them than are read: to cut a pipe's worth of short lines
+apart takes 1 ms."""
 
 TakeBeat = Callable[[bytes, float], None]
 """Takes a line of the heartbeat pipe, and when it came."""
+BeatsDropped = Callable[[int, float], None]
+"""Is told how many lines were passed over because the worker sends too many, and when."""
 
 
 class Running:
     """Reads from `watch` to `close`."""
 
-    def __init__(self, child: Child, output: Output, batches: Batches, take_beat: TakeBeat) -> None:
+    def __init__(
+        self, child: Child, output: Output, batches: Batches, take_beat: TakeBeat, dropped: BeatsDropped
+    ) -> None:
         self.child, self.output = child, output
         self.beats = Lines(wire.LINE_MAX)
-        self._batches, self._take_beat = batches, take_beat
+        self._budget = BeatBudget(time.monotonic())
+        self._batches, self._take_beat, self._dropped = batches, take_beat, dropped
         self._loop = asyncio.get_running_loop()
         self._in_a_row: dict[int, int] = {}
         self._closed = False
@@ -49,6 +58,8 @@ class Running:
         """After its end: take its last words, and let go of its descriptors."""
         for fd in (self.child.beats, self.child.output):
             self._drain(fd)
+        for line in self._budget.last():
+            self._take_beat(line, time.monotonic())
         self.output.close(time.monotonic())
         for fd in (self.child.beats, self.child.output, self.child.pidfd):
             self._unwatch(fd)
@@ -81,14 +92,25 @@ class Running:
             return
         self._take(fd, data)
         self._in_a_row[fd] = self._in_a_row.get(fd, 0) + len(data) if len(data) == READ_BYTES else 0
-        if self._in_a_row[fd] >= PAUSE_BYTES and not self._closed:
+        is_beats = fd == self.child.beats
+        if self._in_a_row[fd] >= PAUSE_BYTES or (is_beats and self._budget.exceeded):
+            self._rest(fd, BEATS_PAUSE if is_beats else PAUSE)
+
+    def _rest(self, fd: int, seconds: float) -> None:
+        if not self._closed:
             self._in_a_row[fd] = 0
             self._unwatch(fd)
-            self._loop.call_later(PAUSE, self._go_on, fd)
+            self._loop.call_later(seconds, self._go_on, fd)
 
     def _go_on(self, fd: int) -> None:
-        if not self._closed:
-            self._watch(fd)
+        if self._closed:
+            return
+        if fd == self.child.beats and self._budget.exceeded:
+            self._take_lines([], time.monotonic())
+            if self._budget.exceeded:
+                self._loop.call_later(BEATS_PAUSE, self._go_on, fd)
+                return
+        self._watch(fd)
 
     def _drain(self, fd: int) -> None:
         for _ in range(PAUSE_BYTES // READ_BYTES):
@@ -105,5 +127,11 @@ class Running:
         if fd == self.child.output:
             self.output.feed(data, now)
             return
-        for line in self.beats.feed(data):
+        self._take_lines(self.beats.feed(data), now)
+
+    def _take_lines(self, lines: Sequence[bytes], now: float) -> None:
+        for line in self._budget.take(lines, now):
             self._take_beat(line, now)
+        if self._budget.dropped:
+            dropped, self._budget.dropped = self._budget.dropped, 0
+            self._dropped(dropped, now)
