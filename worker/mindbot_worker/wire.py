@@ -98,7 +98,8 @@ class BadBeat(ValueError):
 @dataclass(frozen=True, slots=True)
 class Call:
     """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
-    LiveKit's id of what sent the agent into the room.
+    LiveKit's id of what sent the agent into the room; `present` is whether anybody but agents is in it, None where
+    that is not known; `gone` is for how many seconds its room has been gone for good, None while it is there.
     """
 
     room: str
@@ -109,6 +110,8 @@ class Call:
     idle: float = 0.0
     state: str = ""
     dispatch: str = ""
+    present: bool | None = None
+    gone: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,19 +259,7 @@ def _body(beat: Beat) -> dict[str, Any]:
         "worker_id": beat.worker_id,
         "lag_ms": round(beat.lag_ms, 2),
         "load": round(beat.load, 3),
-        "calls": [
-            {
-                "room": call.room,
-                "job": call.job,
-                "identity": call.identity,
-                "pid": call.pid,
-                "started": call.started,
-                "idle": round(call.idle, 2),
-                "state": call.state,
-                "dispatch": call.dispatch,
-            }
-            for call in beat.calls
-        ],
+        "calls": [_call_told(call) for call in beat.calls],
         "errors": _errors_told(beat),
         "jobs": {"started": beat.jobs_started, "failed": beat.jobs_failed, "storm": beat.jobs_storm},
         "pids": list(beat.pids),
@@ -283,6 +274,24 @@ def _body(beat: Beat) -> dict[str, Any]:
     if beat.failure is not None:
         body["failure"] = {"code": beat.failure.code, "message": beat.failure.message}
     return body
+
+
+def _call_told(call: Call) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "room": call.room,
+        "job": call.job,
+        "identity": call.identity,
+        "pid": call.pid,
+        "started": call.started,
+        "idle": round(call.idle, 2),
+        "state": call.state,
+        "dispatch": call.dispatch,
+    }
+    if call.present is not None:
+        told["present"] = call.present
+    if call.gone is not None:
+        told["gone"] = round(call.gone, 2)
+    return told
 
 
 def _errors_told(beat: Beat) -> dict[str, Any]:
@@ -419,6 +428,8 @@ def _call(each: _Fields) -> Call:
         idle=each.number("idle"),
         state=each.text("state"),
         dispatch=each.text("dispatch"),
+        present=each.flag("present"),
+        gone=each.number_or_none("gone"),
     )
 
 

@@ -45,6 +45,15 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class EndJob:
+    """SIGKILL the process of this job, if it is proven to be one of this worker's: the pid is only what it has told."""
+
+    ref: Ref
+    job: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """End the daemon: no worker of the pool can ever start."""
 
@@ -83,4 +92,4 @@ class Prepare:
     processes: int
 
 
-Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | GiveUp | Recover | Forget | Prepare
+Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | EndJob | GiveUp | Recover | Forget | Prepare

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mindbot_worker.wire import FROM_THREAD, Beat, Call
 
+from .gone_rooms import GoneRooms
 from .model import Phase, Sample, Worker
 from .policy import Policy
 from .trend import Leak, Trend
@@ -74,6 +75,8 @@ class History:
     provider_errors_seen: int = 0
     provider_errors: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
     trend: Trend = field(default_factory=Trend)
+    rooms: GoneRooms = field(default_factory=GoneRooms)
+    """What is known of the rooms of its calls."""
 
     def __post_init__(self) -> None:
         """One that was handed over by another daemon comes with plain lists."""
@@ -87,7 +90,7 @@ class History:
             return False
         if self.beat is not None and beat.seq <= self.beat.seq:
             return False
-        calls = {call.job: call for call in beat.calls}
+        calls = {call.job: call for call in self.rooms.hear(beat.calls, now, self.born)}
         if len(calls) < len(beat.calls):
             beat = replace(beat, calls=tuple(calls.values()))  # a job that is named twice is one call
         self.rejected = 0
@@ -147,6 +150,17 @@ class History:
 
     def calls(self) -> tuple[Call, ...]:
         return self.beat.calls if self.beat is not None else ()
+
+    def attended(self) -> int:
+        """How many calls have somebody in them, as far as that is known."""
+        return sum(self.rooms.attended(call) for call in self.calls())
+
+    def end(self, job: str, now: float) -> None:
+        """This call is over, whatever its worker says of it from now on."""
+        self.rooms.over.add(job)
+        if self.beat is not None:
+            self.beat = replace(self.beat, calls=tuple(call for call in self.beat.calls if call.job != job))
+            self.trend.calls([call.job for call in self.beat.calls], now)
 
     def errors_within(self, window: float, now: float) -> tuple[int, Mapping[str, int]]:
         """How many errors the last `window` seconds brought, in all and by kind."""

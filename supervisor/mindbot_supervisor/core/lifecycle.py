@@ -17,7 +17,7 @@ from . import events
 from .actions import Action, DumpStacks, Kill, Terminate, Withdraw
 from .happenings import Began, Happening, Judged, Kept, Moved, Passed, Relieved, Said
 from .model import Change, Phase, Reason, Urgency, Verdict, Worker
-from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, STOP_TIMEOUT, Policy
+from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, Policy
 
 STACKS = {
     Reason.HUNG: STACK_GRACE,
@@ -220,13 +220,16 @@ def _suspect(move: _Move, silence: float, policy: Policy) -> None:
 
 
 def _overdue(move: _Move, passed: Passed, policy: Policy) -> None:
-    """Calls may last until the drain deadline; without any, a worker has STOP_TIMEOUT to end."""
+    """Calls may last until the drain deadline. Without any a worker has `pool.stop_timeout` to end; a job whose room is
+    gone has its own time, and its process is ended then.
+    """
     worker = move.worker
     if passed.calls or worker.quiet_since is None or worker.leftover:
         move.worker = worker = replace(worker, quiet_since=None if passed.calls or worker.leftover else move.now)
     due, limit = worker.deadline or move.now, policy.pool.drain_timeout
-    if worker.quiet_since is not None and worker.quiet_since + STOP_TIMEOUT < due:
-        due, limit = worker.quiet_since + STOP_TIMEOUT, STOP_TIMEOUT
+    if worker.quiet_since is not None:
+        stop = max(worker.quiet_since + policy.pool.stop_timeout, passed.closing_until)
+        due, limit = (stop, policy.pool.stop_timeout) if stop < due else (due, limit)
     if move.now < due:
         return
     verdict = Verdict(Reason.DRAIN_TIMEOUT, Urgency.KILL, limit=limit, detail="still alive after its time to drain")

@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
-from mindbot_worker.wire import KILLED, Beat, Call
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from mindbot_worker.wire import KILLED, Call
 
 from . import ahead, events, migration
 from .actions import Prepare
-from .calls import killed, lost, started_and_ended
+from .calls import killed, lost, name, started_and_ended
+from .claims import Rival
 from .happenings import Moved
 from .model import Death, Phase, Reason, Ref, Verdict, Worker
 from .state import State
 
 
-def follow(state: State, before: tuple[Call, ...], beat: Beat, worker: Worker, now: float) -> None:
-    """What became of its calls since its last beat; one whose agent was killed is given a new one."""
-    recovery, pid = state.recovery, worker.pid
+def claim(state: State, ref: Ref, calls: Iterable[Call]) -> list[tuple[Call, Rival]]:
+    """Note what this worker says that it has; what of it another one has, and that is news."""
+    replaced = state.recovery.left if state.recovery is not None else lambda _: False
+    return state.claims.hear(ref, calls, replaced)
+
+
+def follow(state: State, before: tuple[Call, ...], worker: Worker, now: float, gone: Collection[str] = ()) -> None:
+    """What became of its calls since its last beat; one whose agent was killed is given a new one.
+
+    `gone`: jobs whose rooms were gone by then, so that nobody has lost an agent.
+    """
+    recovery, ref, pid, history = state.recovery, worker.ref, worker.pid, state.histories[worker.ref]
+    assert history.beat is not None
+    for call, rival in claim(state, ref, history.calls()):
+        contest(state, worker, call, rival.ref, now)
+    beat = replace(history.beat, calls=state.settled(ref))
     if recovery is None:
-        state.changes += started_and_ended(before, beat, worker.ref, pid, now, state.counts)
+        state.changes += started_and_ended(before, beat, ref, pid, now, state.counts, gone=gone)
         return
-    for call in [] if state.stopping else killed(before, beat):
-        state.make(recovery.lost(call, worker.ref, pid, now, reason=KILLED))
-    for change in started_and_ended(before, beat, worker.ref, pid, now, state.counts, recovery.elsewhere):
+    for call in [] if state.stopping else killed(before, beat, gone):
+        lose(state, worker, call, now, KILLED)
+    for change in started_and_ended(before, beat, ref, pid, now, state.counts, recovery.elsewhere, gone):
         state.changes.append(change)
         room, job = str(change.fields["room"]), str(change.fields["job"])
         if change.event == events.CALL_STARTED:
-            recovery.started(room, job, worker.ref)
+            recovery.started(room, job, ref)
         else:
             recovery.over(room, job, well=change.event == events.CALL_ENDED)
 
 
-def worker_gone(state: State, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
-    """Its calls are recovered where that is enabled, and counted by how it ended where not."""
+def contest(state: State, worker: Worker, call: Call, rival: Ref, now: float) -> None:
+    """Two living workers name the same call, or the same agent, as their own."""
+    detail = f"worker {rival}, which lives, has it by its own word: nothing is done about this call"
+    fields = {**name(call), "identity": call.identity, "rival": str(rival), "detail": detail}
+    state.tell(events.CALL_CONTESTED, now, worker, "warning", **fields)
+
+
+def lose(state: State, worker: Worker, call: Call, now: float, reason: str, *, ours: bool = False) -> None:
+    """A call's agent is dead by the word, or by the end, of its worker: unless another one says that it has it."""
+    rival = state.claims.rival_of(worker.ref, call.job)
+    if rival is not None:
+        state.counts.ended += 1
+        contest(state, worker, call, rival, now)
+    elif state.recovery is not None:
+        state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=reason, ours=ours))
+
+
+def worker_gone(
+    state: State,
+    worker: Worker,
+    verdict: Death,
+    calls: tuple[Call, ...],
+    now: float,
+    *,
+    gone: Collection[str] = (),
+) -> None:
+    """Its calls are recovered where that is enabled, and counted by how it ended where not.
+
+    `gone`: those whose rooms were gone before: nobody was in them.
+    """
     if state.recovery is not None:
         for call in calls:
             state.recovery.left_alone(call.job, now)
         calls = tuple(call for call in calls if not state.recovery.left(call.job))
-        if verdict is not Death.ASKED and not state.stopping:
-            for call in calls:
-                ours = verdict is Death.KILLED
-                state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
-            _announce(state, sum(call.job in state.recovery.cases for call in calls))
-            return
+    state.counts.ended += sum(call.job in gone for call in calls)
+    calls = tuple(call for call in calls if call.job not in gone)
+    if state.recovery is not None and verdict is not Death.ASKED and not state.stopping:
+        for call in calls:
+            lose(state, worker, call, now, verdict.value, ours=verdict is Death.KILLED)
+        _announce(state, sum(call.job in state.recovery.cases for call in calls))
+        return
     if verdict is Death.KILLED:
         state.counts.cut_by_us += len(calls)
     elif verdict is not Death.ASKED:
@@ -96,8 +142,8 @@ def _announce(state: State, calls: int) -> None:
 
 
 def _unmoved(state: State, ref: Ref) -> list[Call]:
-    left = state.recovery.left if state.recovery is not None else lambda _: False
-    return [call for call in state.histories[ref].calls() if not left(call.job)]
+    left, gone = state.recovery.left if state.recovery is not None else lambda _: False, state.histories[ref].rooms.since
+    return [call for call in state.settled(ref) if not left(call.job) and call.job not in gone]
 
 
 def _seats_beside(state: State, ref: Ref) -> int:

@@ -7,16 +7,17 @@ follows from a fact is decided beside this file: `verdicts` (the rules at a tick
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import Beat, Failure
 
-from . import death, events, leftovers, live_calls, requests, seats, verdicts
+from . import death, empty_calls, events, evidence, leftovers, live_calls, requests, seats, verdicts
 from .actions import Action, GiveUp, Kill
 from .answers import Alone, Answer, Recovered, Terms
 from .boot import CONFIG_ERROR
 from .cases import Open
+from .evidence import ListedJob
 from .happenings import Began, Said
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
 from .policy import Policy
@@ -68,11 +69,11 @@ class Pool(State):
         worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        before = history.calls()
+        before, gone = self.settled(ref), frozenset(history.rooms.since)
         if not history.hear(beat, now):
             return Effects()
         if before or beat.calls:
-            live_calls.follow(self, before, beat, worker, now)
+            live_calls.follow(self, before, worker, now, gone)
         self.step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
         return self._effects(now)
 
@@ -113,16 +114,17 @@ class Pool(State):
 
     def exited(self, ref: Ref, ended: Exit, now: float) -> Effects:
         """The worker's process is gone."""
-        worker, history = self.workers.pop(ref, None), self.histories.pop(ref, None)
+        worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        calls = history.calls()
+        calls = self.settled(ref)
+        del self.workers[ref], self.histories[ref]
         last = death.describe(worker, ended, now, len(calls))
         self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
         level = "info" if last.verdict is Death.ASKED else "error"
         failure = history.beat.failure if history.beat is not None else None
         self.tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure, ended.detail))
-        live_calls.worker_gone(self, worker, last.verdict, calls, now)
+        live_calls.worker_gone(self, worker, last.verdict, calls, now, gone=history.rooms.since)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
             self._note_boot(worker, ended, failure)
             seats.fail(self, worker, now)
@@ -134,6 +136,7 @@ class Pool(State):
         """Nothing is kept of a worker that is gone."""
         self.warned = {warned for warned in self.warned if warned[0] != ref}
         self.hurried.discard(ref)
+        self.claims.forget(ref)
         self.pressure.forget(ref)
         seats.forget_surplus(self, ref.slot)
 
@@ -151,6 +154,15 @@ class Pool(State):
             if isinstance(answer, Recovered | Alone):  # one that failed is tried again at the next tick
                 live_calls.move_next(self, now)
         return self._effects(now)
+
+    def rooms_listed(self, asked: Collection[str], listed: Collection[str], now: float) -> Effects:
+        """LiveKit was asked for these rooms, and has listed those of them that exist."""
+        empty_calls.livekit_lists(self, asked, listed, now)
+        return self._effects(now)
+
+    def speaks_against(self, job: str, listed: Sequence[ListedJob]) -> str:
+        """Why nothing may be done about the agent of this job, by what LiveKit lists for its room; else empty."""
+        return evidence.against(self, job, listed)
 
     def left_alone(self, job: str, since: float) -> Effects:
         """The agent of a call that is moved is out of the room, and its successor may go in."""
@@ -193,6 +205,8 @@ class Pool(State):
         self.reseat = True
         if self.recovery is not None:
             self.make(self.recovery.resume(recovery or Open(), self.counts, now))
+        for ref, history in self.histories.items():
+            live_calls.claim(self, ref, history.calls())
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 

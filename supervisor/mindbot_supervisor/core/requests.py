@@ -54,18 +54,18 @@ def stop(state: State, now: float) -> None:
     state.stopping = True
     verdict = Verdict(Reason.STOP, Urgency.DRAIN)
     for worker in list(state.workers.values()):
-        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Relieved(verdict, state.people_on(worker.ref)), now)
 
 
 def stop_now(state: State, now: float) -> None:
     state.stopping = True
     verdict = Verdict(Reason.STOP, Urgency.KILL)
     for worker in list(state.workers.values()):
-        state.step(worker, Judged(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Judged(verdict, state.people_on(worker.ref)), now)
     if state.recovery is not None:
         state.make(state.recovery.stop(now))
 
 
 def _empty(state: State, index: int, verdict: Verdict, now: float) -> None:
     for worker in state.in_slot(index):
-        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Relieved(verdict, state.people_on(worker.ref)), now)

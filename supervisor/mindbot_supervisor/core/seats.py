@@ -32,7 +32,7 @@ def _relieve(state: State, now: float) -> None:
     for worker in list(state.workers.values()):
         soft = worker.leaving is not None and worker.phase in (Phase.STARTING, Phase.READY)
         if soft and worker.leaving is not None and state.relieved(worker):
-            state.step(worker, Relieved(worker.leaving, state.calls_of(worker.ref)), now)
+            state.step(worker, Relieved(worker.leaving, state.people_on(worker.ref)), now)
 
 
 def _fill(state: State, now: float) -> None:
