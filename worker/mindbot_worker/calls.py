@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mindbot_worker import wire
@@ -33,6 +34,7 @@ class Started:
 class _Live:
     call: Started
     report: Report
+    opened_at: float
 
 
 class Calls:
@@ -58,7 +60,7 @@ class Calls:
     def opened(self, call: Started, now: float) -> None:
         self.jobs_started += 1
         self._active_at = now
-        self._live[call.job] = _Live(call, Report(call.job, seq=-1, state=STARTING, active_at=now))
+        self._live[call.job] = _Live(call, Report(call.job, seq=-1, state=STARTING, active_at=now), now)
         if (early := self._early.pop(call.job, None)) is not None:
             self.reported(early, now)
 
@@ -123,7 +125,8 @@ class Calls:
         self.errors[kind] += 1
         self.errors_fatal += 1
 
-    def live(self, now: float) -> tuple[wire.Call, ...]:
+    def live(self, now: float, last_beat: Callable[[int], float | None] = lambda _: None) -> tuple[wire.Call, ...]:
+        """`last_beat` tells of a job process when its loop last went round."""
         return tuple(
             wire.Call(
                 room=each.call.room,
@@ -134,6 +137,7 @@ class Calls:
                 idle=max(now - each.report.active_at, 0.0),
                 state=each.report.state,
                 dispatch=each.call.dispatch,
+                beat_age=_beat_age(each, last_beat, now),
             )
             for each in self._live.values()
         )
@@ -153,3 +157,9 @@ class Calls:
     def idle(self, now: float) -> float:
         """Seconds since anything happened in any call."""
         return max(now - self._active_at, 0.0)
+
+
+def _beat_age(live: _Live, last_beat: Callable[[int], float | None], now: float) -> float | None:
+    """From the call's start on: a process that waits for its first call does not beat."""
+    at = last_beat(live.call.pid) if live.call.pid is not None else None
+    return None if at is None else max(now - max(at, live.opened_at), 0.0)

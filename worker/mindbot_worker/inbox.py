@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mindbot_worker import wire_inbox
+from mindbot_worker import job_beats, wire_inbox
 from mindbot_worker.reports import SIZE_MAX, Report, decode
 
 _PATH_MAX = 107
@@ -29,9 +29,11 @@ class Inbox:
         self._private: Path | None = None
         self.path = self._choose(directory, name)
         self.rejected = 0
+        self.job_beats = job_beats.JobBeats()
         self._deliver: Callable[[Report], None] = lambda _: None
         self._prepare: Callable[[int], None] = lambda _: None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # the kernel tells who sends
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         self._socket.bind(str(self.path))
@@ -57,15 +59,24 @@ class Inbox:
         """Take what has arrived; called by the loop, and before a job is judged by its exit."""
         for _ in range(_AT_ONCE):
             try:
-                datagram = self._socket.recv(SIZE_MAX)
+                datagram, beside, _, _ = self._socket.recvmsg(SIZE_MAX, job_beats.SPACE, socket.MSG_CMSG_CLOEXEC)
             except OSError:
                 return
-            if (wanted := wire_inbox.processes(datagram)) is not None:
+            pid, file = job_beats.sender_and_file(beside)
+            if file is not None:
+                self.rejected += not self._take_file(datagram, pid, file)
+            elif (wanted := wire_inbox.processes(datagram)) is not None:
                 self._prepare(wanted)
             elif (report := decode(datagram)) is not None:
                 self._deliver(report)
             else:
                 self.rejected += 1
+
+    def _take_file(self, datagram: bytes, pid: int, file: int) -> bool:
+        if datagram == job_beats.HELLO:
+            return self.job_beats.take(pid, file)
+        os.close(file)
+        return False
 
     def unlink(self) -> None:
         with contextlib.suppress(OSError):

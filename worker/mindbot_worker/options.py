@@ -62,6 +62,6 @@ def _own_ports(server: AgentServer, worker: str) -> None:
 def _wrap_job_side(server: AgentServer, worker: str, reports_to: str, settings: Settings) -> None:
     entrypoint = internals.get(server, "entrypoint_fnc")
     tolerance = Tolerance(settings.limits.max_disconnects, settings.limits.disconnect_window)
-    wrapped = Entrypoint(entrypoint, reports_to, settings.recovery.enabled, tolerance)
+    wrapped = Entrypoint(entrypoint, reports_to, settings.recovery.enabled, tolerance, settings.limits.beat_interval)
     internals.put(server, "entrypoint_fnc", wrapped)
-    server.setup_fnc = Setup(server.setup_fnc, Home(worker) if jobserver.is_shared() else None)
+    server.setup_fnc = Setup(server.setup_fnc, Home(worker) if jobserver.is_shared() else None, reports_to)

@@ -83,6 +83,7 @@ class PoolWatch:
 
     def _on_closed(self, process: Any) -> None:
         self._inbox.read()
+        self._inbox.job_beats.forget(internals.pid(process))
         was_ready = id(process) in self._ready
         self._ready.discard(id(process))
         info = internals.running_job(process)

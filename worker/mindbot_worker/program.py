@@ -82,6 +82,7 @@ class Program:
         server = agent.prepared(self._reference or settings.pool.agent, settings)
         agent.check_credentials(server, settings)
         self._inbox = Inbox(environment.runtime_dir(os.environ), os.environ.get(wire.WORKER_NAME, ""))
+        self._vitals.last_beat = self._inbox.job_beats.last
         self._run_loop(server, settings, self._inbox)
 
     def _run_loop(self, server: AgentServer, settings: Settings, inbox: Inbox) -> None:

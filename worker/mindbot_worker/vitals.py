@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mindbot_worker import wire
@@ -26,6 +27,8 @@ class Vitals:
     load: float = 0.0
     problem: str = ""
     pids: set[int] = field(default_factory=set)
+    last_beat: Callable[[int], float | None] = lambda _: None
+    """When the event loop of a job process last went round, by its pid."""
 
     def beat(self, seq: int, *, lag: float, failure: wire.Failure | None = None) -> wire.Beat:
         now = time.monotonic()
@@ -36,7 +39,7 @@ class Vitals:
             worker_id=self.worker_id,
             lag_ms=_finite(lag * 1000),
             load=_finite(self.load),
-            calls=self.calls.live(now)[:_LIST_MAX],
+            calls=self.calls.live(now, self.last_beat)[:_LIST_MAX],
             ended=self.calls.ended(now)[-_LIST_MAX:],
             errors_total=self.calls.errors_total,
             errors_fatal=self.calls.errors_fatal,

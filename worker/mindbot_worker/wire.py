@@ -98,8 +98,9 @@ class BadBeat(ValueError):
 @dataclass(frozen=True, slots=True)
 class Call:
     """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
-    LiveKit's id of what sent the agent into the room; `present` is whether anybody but agents is in it, None where
-    that is not known; `gone` is for how many seconds its room has been gone for good, None while it is there.
+    LiveKit's id of what sent the agent into the room; `beat_age` is seconds since the event loop of its job process
+    last went round, `present` whether anybody but agents is in the room, None where that is not known; `gone` is for
+    how many seconds its room has been gone for good, None while it is there.
     """
 
     room: str
@@ -110,6 +111,7 @@ class Call:
     idle: float = 0.0
     state: str = ""
     dispatch: str = ""
+    beat_age: float | None = None
     present: bool | None = None
     gone: float | None = None
 
@@ -287,11 +289,9 @@ def _call_told(call: Call) -> dict[str, Any]:
         "state": call.state,
         "dispatch": call.dispatch,
     }
-    if call.present is not None:
-        told["present"] = call.present
-    if call.gone is not None:
-        told["gone"] = round(call.gone, 2)
-    return told
+    told |= {} if call.beat_age is None else {"beat_age": round(call.beat_age, 2)}
+    told |= {} if call.present is None else {"present": call.present}
+    return told if call.gone is None else told | {"gone": round(call.gone, 2)}
 
 
 def _errors_told(beat: Beat) -> dict[str, Any]:
@@ -428,6 +428,7 @@ def _call(each: _Fields) -> Call:
         idle=each.number("idle"),
         state=each.text("state"),
         dispatch=each.text("dispatch"),
+        beat_age=each.number_or_none("beat_age"),
         present=each.flag("present"),
         gone=each.number_or_none("gone"),
     )

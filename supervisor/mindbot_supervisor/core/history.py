@@ -220,4 +220,5 @@ class History:
 def _later(call: Call, seconds: float) -> Call:
     if seconds <= 0:
         return call
-    return Call(call.room, call.job, call.identity, call.pid, call.started, call.idle + seconds, call.state)
+    known = (call.dispatch, call.beat_age, call.present, call.gone)
+    return Call(call.room, call.job, call.identity, call.pid, call.started, call.idle + seconds, call.state, *known)

@@ -57,6 +57,7 @@ class Worker:
         self.out: list[str] = []
         self.err: list[str] = []
         self._news = threading.Condition()
+        self.directory = directory
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mindbot_worker", *arguments],

@@ -11,7 +11,7 @@ from typing import Any
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
 from mindbot_worker import timings
-from mindbot_worker.jobs import handing_over, keeping, loop_watch, once, rooms, rtc_logs, sessions
+from mindbot_worker.jobs import beat, handing_over, keeping, loop_watch, once, rooms, rtc_logs, sessions
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.home import Home
 from mindbot_worker.jobs.outbox import Outbox
@@ -37,12 +37,15 @@ class Setup:
     inner: Callable[[JobProcess], Any] | None
     home: Home | None = None
     """Where the job process belongs, if it is forked from a server that all workers share."""
+    reports_to: str = ""
 
     def __call__(self, process: JobProcess) -> Any:
         if process.executor_type is JobExecutorType.PROCESS:
             settle()
             guard(redactor(os.environ))
             rtc_logs.leave_to_library()
+            if self.reports_to:
+                beat.introduce(self.reports_to)
         return self.inner(process) if self.inner is not None else None
 
 
@@ -55,8 +58,12 @@ class Entrypoint:
     keeps: bool = False
     """Whether what is said is kept while the call lives, so that another agent can continue it."""
     tolerance: Tolerance = field(default_factory=Tolerance)
+    beat_interval: float = 1.0
+    """Seconds between two stamps of the job's own loop."""
 
     async def __call__(self, context: JobContext) -> None:
+        if context.proc.executor_type is JobExecutorType.PROCESS:
+            beat.begin(self.reports_to, self.beat_interval)
         await loop_watch.begin()
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
         sessions.watch(reporter)

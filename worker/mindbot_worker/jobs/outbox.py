@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 
+from mindbot_worker import job_beats
+
 
 class Outbox:
     """Sends to the worker's socket at `path`; what finds no room there is dropped, and the next report says it all."""
@@ -15,9 +17,10 @@ class Outbox:
         self._socket: socket.socket | None = None
         self._opened_by = 0
 
-    def send(self, datagram: bytes) -> bool:
+    def send(self, datagram: bytes, *fds: int) -> bool:
+        """`fds` go along: the worker gets descriptors of its own for the same files."""
         try:
-            self._connected().send(datagram)
+            self._connected().sendmsg([datagram], job_beats.rights(*fds))
         except OSError:
             return False
         return True

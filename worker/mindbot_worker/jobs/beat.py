@@ -1,0 +1,59 @@
+"""A job process's own beat: a timer of its event loop stamps the time, so a blocked loop or a stopped process shows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+
+from mindbot_worker import job_beats
+from mindbot_worker.jobs.outbox import Outbox
+
+_AGAIN = 0.25
+"""Seconds after which a worker whose socket was full is told again."""
+
+_file: tuple[int, int] | None = None
+"""The pid of this process, and its file: made before there is a loop, and used by the one that comes."""
+
+
+def introduce(reports_to: str) -> bool:
+    """Stamp once, and send the worker the file; False if that could not be done now.
+
+    Done as a process is made ready, so that one which is stopped before its first call is known to be silent.
+    """
+    outbox = Outbox(reports_to)
+    try:
+        fd = _own_file()
+        job_beats.stamp(fd, time.monotonic())
+        return outbox.send(job_beats.HELLO, fd)
+    except OSError:
+        return False
+    finally:
+        outbox.close()
+
+
+def begin(reports_to: str, interval: float) -> None:
+    """Stamp every `interval` seconds for as long as the running loop goes round."""
+    loop = asyncio.get_running_loop()
+    _repeat(loop, interval)
+    _tell(loop, reports_to)
+
+
+def _repeat(loop: asyncio.AbstractEventLoop, interval: float) -> None:
+    with contextlib.suppress(OSError):
+        job_beats.stamp(_own_file(), time.monotonic())
+    loop.call_later(interval, _repeat, loop, interval)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, reports_to: str) -> None:
+    """The file again: the first time the worker may have had no descriptor left."""
+    if not introduce(reports_to) and os.path.exists(reports_to):  # noqa: PTH110
+        loop.call_later(_AGAIN, _tell, loop, reports_to)
+
+
+def _own_file() -> int:
+    global _file
+    if _file is None or _file[0] != os.getpid():
+        _file = os.getpid(), job_beats.new_file()
+    return _file[1]
