@@ -9,7 +9,7 @@ from mindbot_worker.wire import Call
 from . import events
 from .actions import EndJob, Forget
 from .calls import ROOM_GONE, name
-from .model import Phase, Worker
+from .model import Change, Phase, Worker
 from .state import State
 
 
@@ -25,23 +25,25 @@ def act(state: State, worker: Worker, now: float) -> None:
 
 
 def _end(state: State, worker: Worker, call: Call, seconds: float, now: float) -> None:
-    settled = not state.claims.is_contested(worker.ref, call.job)
+    contested = state.claims.is_contested(worker.ref, call.job)
     ends = call.pid is not None and call.pid != worker.pid
-    why = "its room is gone for good and its job did not end"
-    detail = f"{why}: its process is ended" if ends else f"{why}; its process is not known"
-    fields = {**name(call), "process": call.pid, "value": round(seconds, 1)}
-    limit = state.policy.pool.gone_room_timeout
-    state.tell(events.CALL_GONE, now, worker, "warning", **fields, limit=limit, detail=detail)
+    detail = "its process is ended" if ends else "its process is not known"
+    fields: dict[str, object] = {**name(call), "process": call.pid, "value": round(seconds, 1)}
+    fields |= {"limit": state.policy.pool.gone_room_timeout}
+    fields |= {"detail": f"its room is gone for good and its job did not end: {detail}"}
+    state.changes.append(Change(events.CALL_GONE, now, worker.ref, worker.pid, "warning", fields))
     state.histories[worker.ref].end(call.job, now)
     state.claims.release(worker.ref, call.job)
     if call.pid is not None and ends:
         state.actions.append(EndJob(worker.ref, call.job, call.pid))
-    if settled:
-        if state.recovery is not None:
-            state.recovery.over(call.room, call.job, well=False)
-        state.counts.ended += 1
-        state.tell(events.CALL_ENDED, now, worker, **name(call), outcome=ROOM_GONE)
-        state.actions.append(Forget(call))
+    if contested:
+        return
+    if state.recovery is not None:
+        state.recovery.over(call.room, call.job, well=False)
+    state.counts.ended += 1
+    over: dict[str, object] = {**name(call), "outcome": ROOM_GONE}
+    state.changes.append(Change(events.CALL_ENDED, now, worker.ref, worker.pid, fields=over))
+    state.actions.append(Forget(call))
 
 
 def livekit_lists(state: State, asked: Iterable[str], listed: Collection[str], now: float) -> None:

@@ -36,7 +36,8 @@ def follow(state: State, before: tuple[Call, ...], worker: Worker, now: float, g
         state.changes += started_and_ended(before, beat, ref, pid, now, state.counts, gone=gone)
         return
     for call in [] if state.stopping else killed(before, beat, gone):
-        lose(state, worker, call, now, KILLED)
+        if not _has_rival(state, worker, call, now):
+            state.make(recovery.lost(call, ref, pid, now, reason=KILLED))
     for change in started_and_ended(before, beat, ref, pid, now, state.counts, recovery.elsewhere, gone):
         state.changes.append(change)
         room, job = str(change.fields["room"]), str(change.fields["job"])
@@ -53,14 +54,13 @@ def contest(state: State, worker: Worker, call: Call, rival: Ref, now: float) ->
     state.tell(events.CALL_CONTESTED, now, worker, "warning", **fields)
 
 
-def lose(state: State, worker: Worker, call: Call, now: float, reason: str, *, ours: bool = False) -> None:
-    """A call's agent is dead by the word, or by the end, of its worker: unless another one says that it has it."""
+def _has_rival(state: State, worker: Worker, call: Call, now: float) -> bool:
+    """Whether another living worker says that it has this call: then that is told, and its end is counted as one."""
     rival = state.claims.rival_of(worker.ref, call.job)
     if rival is not None:
         state.counts.ended += 1
         contest(state, worker, call, rival, now)
-    elif state.recovery is not None:
-        state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=reason, ours=ours))
+    return rival is not None
 
 
 def worker_gone(
@@ -82,9 +82,12 @@ def worker_gone(
         calls = tuple(call for call in calls if not state.recovery.left(call.job))
     state.counts.ended += sum(call.job in gone for call in calls)
     calls = tuple(call for call in calls if call.job not in gone)
+    if verdict is not Death.ASKED:
+        calls = tuple(call for call in calls if not _has_rival(state, worker, call, now))
     if state.recovery is not None and verdict is not Death.ASKED and not state.stopping:
+        ours = verdict is Death.KILLED
         for call in calls:
-            lose(state, worker, call, now, verdict.value, ours=verdict is Death.KILLED)
+            state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
         _announce(state, sum(call.job in state.recovery.cases for call in calls))
         return
     if verdict is Death.KILLED:

@@ -14,7 +14,7 @@ from mindbot_worker.wire import Beat, Failure
 
 from . import death, empty_calls, events, evidence, leftovers, live_calls, requests, seats, verdicts
 from .actions import Action, GiveUp, Kill
-from .answers import Alone, Answer, Recovered, Terms
+from .answers import Alone, Answer, Contested, Recovered, Terms
 from .boot import CONFIG_ERROR
 from .cases import Open
 from .evidence import ListedJob
@@ -151,7 +151,7 @@ class Pool(State):
             self.make(self.recovery.answered(job, answer, now))
             self.reseat = True
             live_calls.end_moved(self, now)
-            if isinstance(answer, Recovered | Alone):  # one that failed is tried again at the next tick
+            if isinstance(answer, Recovered | Alone | Contested):  # one that failed is tried again at the next tick
                 live_calls.move_next(self, now)
         return self._effects(now)
 

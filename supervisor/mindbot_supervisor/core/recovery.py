@@ -13,7 +13,7 @@ from mindbot_worker.wire import CALL_ENDING, Call
 
 from . import deaths, events
 from .actions import Action, Forget, Recover
-from .answers import Alone, Answer, Failed, Recovered, Terms
+from .answers import Alone, Answer, Contested, Failed, Recovered, Terms
 from .calls import CallCounts, name
 from .cases import Case, Open
 from .model import Change, Ref
@@ -81,7 +81,8 @@ class Recovery:
         moves: Moves = []
         at_once = self.terms.at_once * (PRESSED if pressed else 1)
         room = at_once - sum(case.moved for case in self.cases.values())
-        wanted = [call for call in calls if call.job not in self.cases and call.state != CALL_ENDING]
+        known = (self.cases, self.open.contested)
+        wanted = [call for call in calls if call.state != CALL_ENDING and not any(call.job in each for each in known)]
         for call in wanted[: max(room, 0)]:
             moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True, attended=True), now)
         return moves
@@ -116,6 +117,8 @@ class Recovery:
         match answer:
             case Alone():
                 return self._over(case.call, case.ref, case.pid, now)
+            case Contested(why=why):
+                return self._contest(case, why, now)
             case Failed(untouched=True, why=why) if case.attended:
                 return self._leave(case, why, now)
             case Failed(blind=True, untouched=False) if case.successor:
@@ -259,6 +262,17 @@ class Recovery:
         fields: dict[str, object] = {**name(call), "outcome": "alone"}
         return [Change(events.CALL_ENDED, now, ref, pid, fields=fields), Forget(call)]
 
+    def _contest(self, case: Case, why: str, now: float) -> Moves:
+        """Nothing is done about the call, nor about what was kept of it: it may be somebody else's."""
+        told = _change(events.CALL_CONTESTED, case, now, "warning", identity=case.call.identity, detail=why)
+        if case.attended:
+            self._leave(case, why, now)
+            _remember(self.open.contested, case.call.job)
+        else:
+            self._close(case)
+            self._counts.ended += 1
+        return [told]
+
     def _give_up(self, case: Case, now: float, event: str, why: str) -> Moves:
         self._close(case)
         if case.ours:
@@ -273,9 +287,7 @@ class Recovery:
         self._pass_over(case.call.job)
 
     def _pass_over(self, job: str) -> None:
-        self.open.gone[job] = None
-        while len(self.open.gone) > REMEMBERED:
-            del self.open.gone[next(iter(self.open.gone))]
+        _remember(self.open.gone, job)
 
     def _supersede(self, job: str) -> Case | None:
         """The case whose new agent this dead one was; it goes on as the dead one's own, if nobody else has the call."""
@@ -285,6 +297,13 @@ class Recovery:
                     self._close(case)
                 return case
         return None
+
+
+def _remember(jobs: dict[str, None], job: str) -> None:
+    """The latest REMEMBERED are kept."""
+    jobs[job] = None
+    while len(jobs) > REMEMBERED:
+        del jobs[next(iter(jobs))]
 
 
 def _change(event: str, case: Case, now: float, level: str, **fields: object) -> Change:

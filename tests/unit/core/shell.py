@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis.stateful import RuleBasedStateMachine
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Recover, Spawn, Terminate, Withdraw
+from mindbot_supervisor.core.actions import DumpStacks, EndJob, GiveUp, Kill, Recover, Spawn, Terminate, Withdraw
 from mindbot_supervisor.core.answers import Terms
 from mindbot_supervisor.core.cases import Case
 from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
@@ -102,6 +102,9 @@ class Shell(RuleBasedStateMachine):
                 self.killed.add(ref)
             case DumpStacks(ref=ref):
                 assert ref in self.alive, "no signal to what is not alive"
+            case EndJob(ref=ref, pid=pid):
+                assert ref in self.alive, "no signal to what is not alive"
+                assert pid != self.alive[ref], "a worker does not end with one of its calls"
             case GiveUp():
                 assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
                 self.do(self.pool.stop_now(self.now))

@@ -55,7 +55,9 @@ def test_every_field_of_a_history_goes_along():
     driver = Driver()
     driver.fill()
     history = driver.pool.histories[A]
-    driver.beat(A, calls=(call(1),), errors_total=3, errors_by={"llm": 3}, errors_of_providers=2, registered=False)
+    driver.beat(A, calls=(call(1, gone=1.0),), errors_total=3, errors_by={"llm": 3}, registered=False)
+    history.provider_errors.append((1.0, 2))
+    history.provider_errors_seen = 2
     driver.do(driver.pool.sample(A, Sample(10.0, 9.0, 11.0, 99.0), driver.now))
     driver.do(driver.pool.beat_rejected(A, "not JSON", driver.now))
     driver.do(driver.pool.beats_dropped(A, 7, driver.now))
