@@ -6,6 +6,7 @@ Standard library only. It is personal data: mode 0600, in a directory of mode 07
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -36,6 +37,7 @@ class Journal:
         self._path, self._room = path, room
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._fd = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._is_held = _hold(self._fd)
         self._size = _mend(self._fd)
         if self._size == 0:
             self._write(_header(room))
@@ -56,6 +58,7 @@ class Journal:
             os.close(self._fd)
 
     def _write(self, line: bytes) -> None:
+        self._is_held = self._is_held or _hold(self._fd)
         self._size += os.write(self._fd, line)
 
     def _cut(self) -> None:
@@ -63,6 +66,7 @@ class Journal:
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         fd = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        self._is_held = _hold(fd)
         self._size = os.write(fd, _header(self._room) + b"".join(lines[1:][-KEPT:]))
         fresh.replace(self._path)
         os.close(self._fd)
@@ -104,6 +108,17 @@ def _open(path: Path, flags: int) -> int:
         os.close(fd)
         raise PermissionError(1, "not a file of ours")
     return fd
+
+
+def _hold(fd: int) -> bool:
+    """Lock the journal for as long as this process writes it: so the supervisor knows that its job lives, whatever
+    anybody says of it. A lock that cannot be had is tried again with the next line.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _mend(fd: int) -> int:

@@ -13,9 +13,7 @@ from mindbot_worker.wire import KINDS_MAX, OTHER, PROVIDERS_MAX, Beat, added
 
 from .model import Ref
 
-KINDS = frozenset(
-    {"stt", "llm", "tts", "realtime", "vad", "session", "job", "crash", "init", "disconnects", OTHER}
-)
+KINDS = frozenset({"stt", "llm", "tts", "realtime", "vad", "session", "job", "crash", "init", "disconnects", OTHER})
 """Kinds of errors that our own workers tell: they are names for every slot, whatever else was named there."""
 PROVIDERS = frozenset({"openai", "deepgram", "livekit", "silero", OTHER})
 """Providers that our own workers tell."""

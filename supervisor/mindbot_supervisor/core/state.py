@@ -77,6 +77,10 @@ class State:
         """The calls that it lists, and no other living worker has."""
         return tuple(call for call in self.histories[ref].calls() if not self.claims.is_contested(ref, call.job))
 
+    def rooms(self) -> list[str]:
+        """The rooms of all live calls."""
+        return list({call.room: None for history in self.histories.values() for call in history.calls()})
+
     def people_on(self, ref: Ref) -> int:
         """The calls that must be waited for: those with somebody in them."""
         return self.histories[ref].attended()

@@ -16,6 +16,7 @@ from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import (
     Action,
     DumpStacks,
+    EndJob,
     Forget,
     GiveUp,
     Kill,
@@ -143,6 +144,7 @@ class Engine:
             self._timer.cancel()
         now = time.monotonic()
         self.carry_out(self.pool.tick(now))
+        self.recoveries.tick(now)
         due = self.pool.wake_at()
         wait = self.pool.policy.limits.check_interval + LOOK_GRACE
         if due is not None:
@@ -155,6 +157,8 @@ class Engine:
         """Tell and do what the pool has decided."""
         for change in effects.changes:
             self._tell(change)
+            if change.event == events.WORKER_READY:
+                self.recoveries.get_ready()
         for action in effects.actions:
             self._act(action)
         self._check_ended()
@@ -180,6 +184,8 @@ class Engine:
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
                 self._background(self._trees.kill(ref))
+            case EndJob(ref=ref, pid=pid):
+                self._background(self._end_job(ref, pid))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -266,6 +272,12 @@ class Engine:
     def _leftover_gone(self, ref: Ref) -> None:
         self._sweep(ref, LEFTOVER_GRACE)
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
+
+    async def _end_job(self, ref: Ref, pid: int) -> None:
+        """A pid in a heartbeat is no more than the worker's word: it has to be in the worker's own tree."""
+        for proc in await self._trees.members(ref):
+            if proc.pid == pid:
+                sweep.signal_one(proc.key, signal.SIGKILL)
 
     async def _dump(self, ref: Ref) -> None:
         tree = await self._trees.members(ref)
