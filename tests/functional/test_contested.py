@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functional.daemon import Daemon
-from functional.test_rescue import CALL, JOB, ROOM, recover, rescuing
+from functional.test_rescue import CALL, JOB, ROOM, eventually, recover, rescuing
 from functional.twirp import KEY, SECRET, serving
 from mindbot_supervisor.core.answers import Contested, Recovered
 from mindbot_supervisor.runtime.attempt import Watch
@@ -159,8 +159,7 @@ async def test_a_call_whose_journal_a_living_process_writes_is_left_alone_and_th
 async def test_a_job_process_that_is_just_ending_is_waited_for(tmp_path, holder):
     async with rescuing(tmp_path) as (twirp, rescuer):
         attempt = asyncio.create_task(rescuer.recover(recover(seconds=5)))
-        while "ListDispatch" not in twirp.asked:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: "ListDispatch" in twirp.asked)
         await asyncio.sleep(0.2)
         holder.kill()
         assert isinstance(await attempt, Recovered)

@@ -145,10 +145,8 @@ def _announce(state: State, calls: int) -> None:
 
 
 def _unmoved(state: State, ref: Ref) -> list[Call]:
-    left, gone = (
-        state.recovery.left if state.recovery is not None else lambda _: False,
-        state.histories[ref].rooms.since,
-    )
+    left = state.recovery.left if state.recovery is not None else lambda _: False
+    gone = state.histories[ref].rooms.since
     return [call for call in state.settled(ref) if not left(call.job) and call.job not in gone]
 
 

@@ -62,7 +62,7 @@ class State:
 
     @property
     def active_calls(self) -> int:
-        """A call that has been passed on, and whose old agent still leaves, is one call; one whose room is gone is none."""
+        """A call that has been passed on, and whose old agent still leaves, is one call. One without a room is none."""
         return sum(
             call.job not in history.rooms.since and (self.recovery is None or not self.recovery.passed_on(call.job))
             for ref, history in self.histories.items()

@@ -20,8 +20,8 @@ from .figures import of_beat, of_sample
 MINUTE = 60
 """Beats and samples kept of one worker, at most one a second: its last minute."""
 LINES, CHANGES, CALL_CHANGES = 40, 64, 32
-"""Log lines and changes kept of one worker; those of its calls are kept apart, so that no number of calls pushes its own
-life out of the record."""
+"""Log lines and changes kept of one worker; those of its calls are kept apart, so that no number of calls pushes its
+own life out of the record."""
 ROOMS, ROOM_MAX = 16, 100
 """Rooms that are named with a beat, and characters of each; how many there were is told beside them."""
 BEAT_ENTRIES = 64

@@ -120,9 +120,10 @@ class Recoveries:
         self._carry_out(self._pool.answered(job, answer, time.monotonic()))
 
     def _watch_of(self, job: str) -> Watch:
-        pool = self._pool
         return Watch(
-            partial(pool.has_successor, job), partial(self._left_alone, job), partial(pool.speaks_against, job)
+            started_here=partial(self._pool.has_successor, job),
+            left_alone=partial(self._left_alone, job),
+            speaks_against=partial(self._pool.speaks_against, job),
         )
 
     def _left_alone(self, job: str, since: float) -> None:
