@@ -76,10 +76,11 @@ def _living(answer: dict[str, Any]) -> Iterator[str]:
     row = answer["status"]
     calls, up = len(row.get("calls", ())), row.get("uptime", 0)
     yield f"worker {answer['worker']}: {answer['phase']}, pid {row.get('pid')}, {calls} calls, up {up:.0f} s"
+    yield from (f"stalled: call {each['room']}: {_stall(each)}" for each in answer["stalled"])
     for title, verdict in (("leaving", answer["leaving"]), ("found", answer["found"])):
         if verdict is not None:
             yield f"{title}: {_verdict(verdict)}"
-    if answer["leaving"] is None and answer["found"] is None:
+    if not answer["leaving"] and not answer["found"] and not answer["stalled"]:
         yield "found: nothing against it"
     if answer["held"]:
         yield f"held: no soft restarts now ({answer['held']['reason']}: {answer['held']['detail']})"
@@ -132,7 +133,15 @@ def _record(answer: dict[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in answer["stack"].splitlines())
 
 
+def _stall(stall: dict[str, Any]) -> str:
+    what = "is stopped" if stall["stopped"] else f"is in {stall['where']}" if stall["where"] else "does not beat"
+    return f"its process {stall['pid']} {what}, silent for {stall['seconds']:g} s (killed after {stall['limit']:g})"
+
+
 def _verdict(verdict: dict[str, Any]) -> str:
+    if verdict["reason"] == "hung" and verdict["urgency"] == "warn":
+        how = f": {verdict['detail']}" if verdict.get("detail") else ""
+        return f"silent for {verdict['value']:.1f} s (suspect after {verdict['limit']:g}){how}"
     evidence = _fields({key: value for key, value in verdict.items() if key not in ("reason", "urgency")})
     return f"{verdict['reason']} ({verdict['urgency']}) {evidence}".rstrip()
 

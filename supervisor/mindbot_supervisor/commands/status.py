@@ -50,7 +50,8 @@ def render(answer: dict[str, Any]) -> str:
         f"{calls['migrated']} migrated, {calls['lost']} lost, {calls['cut_by_us']} cut",
     ]
     lines += [f"{title}: {_helper(daemon[key])}" for title, key in HELPERS if key in daemon]
-    rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in answer["workers"])]
+    urgent_first = sorted(answer["workers"], key=lambda row: not (row["suspect"] or _stalled(row)))
+    rows = [[title for title, _ in COLUMNS], *([_cell(row, key) for _, key in COLUMNS] for row in urgent_first)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
@@ -79,11 +80,25 @@ def _note(row: dict[str, Any]) -> str:
     """What an operator would ask about this row first."""
     if row["phase"] in ("parked", "backoff"):
         return f"next try in {row['retry_in']:.0f} s"
-    if row["leaving"]:
-        return f"leaving: {row['leaving']}"
+    notes = [f"leaving: {row['leaving']}"] if row["leaving"] else []
     if row["suspect"]:
-        return "suspect: no heartbeat"
-    return row["problem"] or ("not registered" if row["registered"] is False else "")
+        notes.append(f"suspect: no heartbeat for {row['silence']:.0f} s")
+    if stalled := _stalled(row):
+        notes.append(_stalls(stalled))
+    return "; ".join(notes) or row["problem"] or ("not registered" if row["registered"] is False else "")
+
+
+def _stalled(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls of this worker whose job processes do not beat, the longest first."""
+    stalled = [call for call in row["calls"] if call["stalled"] is not None]
+    return sorted(stalled, key=lambda call: -float(call["stalled"]["seconds"]))
+
+
+def _stalls(calls: list[dict[str, Any]]) -> str:
+    longest = calls[0]["stalled"]
+    what = "stopped" if longest["stopped"] else longest["where"] or "does not beat"
+    silent = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    return f"{silent} silent for {longest['seconds']:.0f} s (job {calls[0]['pid']}: {what})"
 
 
 def _time(seconds: float) -> str:

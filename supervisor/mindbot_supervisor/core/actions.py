@@ -45,8 +45,19 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class EndJob:
-    """SIGKILL the process of this job, if it is proven to be one of this worker's: the pid is only what it has told."""
+class LookAtJob:
+    """See what the process of a silent job does, its stack included, then report `job_looked`."""
+
+    ref: Ref
+    job: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillJob:
+    """Take the stack of a job's process and SIGKILL it, if it is proven to be a process of this worker; then report
+    `job_killed`. The pid is only what the worker has told.
+    """
 
     ref: Ref
     job: str
@@ -92,4 +103,4 @@ class Prepare:
     processes: int
 
 
-Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | EndJob | GiveUp | Recover | Forget | Prepare
+Action = Spawn | Withdraw | Terminate | DumpStacks | Kill | LookAtJob | KillJob | GiveUp | Recover | Forget | Prepare

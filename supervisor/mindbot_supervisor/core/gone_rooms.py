@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from mindbot_worker.wire import Call
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A call whose job's process is being ended, and for how long its room had been gone."""
+
+    call: Call
+    seconds: float
+
+
 @dataclass(slots=True)
 class GoneRooms:
     """What is known of the rooms of one worker's calls, by job. It never knows of more jobs than the worker lists."""
@@ -26,6 +34,7 @@ class GoneRooms:
     """Whose room LiveKit has listed at some time."""
     over: set[str] = field(default_factory=set)
     """Calls that are over for us, although the worker may list them still."""
+    ending: dict[str, Ending] = field(default_factory=dict)
 
     def hear(self, calls: tuple[Call, ...], now: float, born: float) -> tuple[Call, ...]:
         """Take in what a beat says of its calls; those of them that are not over."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from mindbot_worker.wire import FROM_THREAD, Beat, Call
 
+from . import call_liveness
+from .call_liveness import JobBeat
 from .gone_rooms import GoneRooms
 from .model import Phase, Sample, Worker
 from .policy import Policy
@@ -47,6 +49,8 @@ class Observation:
     leak: Leak | None
     provider_errors: int = 0
     """Of `errors`: those that are a provider's doing, and say nothing about the worker."""
+    job_silence: float = 0.0
+    """The longest that the process of one of its calls was silent when the worker was last heard."""
 
     @property
     def lingering(self) -> bool:
@@ -61,6 +65,10 @@ class History:
     beat: Beat | None = None
     loop_at: float | None = None
     thread_at: float | None = None
+    anew: float | None = None
+    """When the silence of its loop was last begun anew."""
+    jobs: dict[str, JobBeat] = field(default_factory=dict)
+    """Its calls' job processes, as far as they beat."""
     rejected: int = 0
     rejected_total: int = 0
     dropped_total: int = 0
@@ -95,6 +103,8 @@ class History:
             beat = replace(beat, calls=tuple(calls.values()))  # a job that is named twice is one call
         self.rejected = 0
         self.beat, self.loop_at = beat, now
+        if beat.calls or self.jobs:
+            self.jobs = call_liveness.heard(self.jobs, beat.calls, now)
         self._count_errors(beat, now)
         self.trend.calls(calls, now)
         if beat.registered is False:
@@ -140,13 +150,35 @@ class History:
         elif self.cpu_over_since is None:
             self.cpu_over_since = now
 
-    def forgive(self, gap: float) -> None:
+    def forgive(self, gap: float, now: float) -> None:
         """The supervisor itself did not run for `gap` seconds: nobody was silent in that time."""
+        self._forgive_worker(gap, now)
+        for job in self.jobs.values():
+            job.forgive(gap, now)
+
+    def _forgive_worker(self, gap: float, now: float) -> None:
         if self.loop_at is not None:
-            self.loop_at += gap
+            self.anew = min(self.anew + gap, now) if not self.heard_since and self.anew is not None else self.anew
+            self.loop_at = min(self.loop_at + gap, now)
         if self.thread_at is not None:
-            self.thread_at += gap
+            self.thread_at = min(self.thread_at + gap, now)
         self.born += gap if self.loop_at is None else 0
+
+    @property
+    def heard_since(self) -> bool:
+        """Whether its loop was heard after its silence was last begun anew."""
+        return self.loop_at is not None and (self.anew is None or self.loop_at > self.anew)
+
+    def begin_anew(self, gap: float, now: float) -> None:
+        """The host was stalled: its silence and those of its jobs begin anew; or only without the `gap`, if they were
+        not heard since the last time.
+        """
+        fresh = self.heard_since
+        self._forgive_worker(gap, now)
+        if fresh:
+            self.loop_at = self.anew = now
+        for job in self.jobs.values():
+            job.begin_anew(gap, now)
 
     def calls(self) -> tuple[Call, ...]:
         return self.beat.calls if self.beat is not None else ()
@@ -158,6 +190,7 @@ class History:
     def end(self, job: str, now: float) -> None:
         """This call is over, whatever its worker says of it from now on."""
         self.rooms.over.add(job)
+        self.jobs.pop(job, None)
         if self.beat is not None:
             self.beat = replace(self.beat, calls=tuple(call for call in self.beat.calls if call.job != job))
             self.trend.calls([call.job for call in self.beat.calls], now)
@@ -214,6 +247,7 @@ class History:
             jobs_storm=beat.jobs_storm if beat else 0,
             leak=self.trend.leak(policy.memory_soft_mb),
             provider_errors=self.provider_errors_within(policy.limits.error_window, now),
+            job_silence=max((job.age for job in self.jobs.values()), default=0.0),
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 
 from mindbot_worker.wire import KILLED, Call
 
@@ -16,35 +17,57 @@ from .model import Death, Phase, Reason, Ref, Verdict, Worker
 from .state import State
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A worker's calls when it was last heard, and by job: those whose rooms were gone, so that nobody has lost an
+    agent, and those whose processes we killed ourselves, as they were hung.
+    """
+
+    calls: tuple[Call, ...]
+    gone: Collection[str] = ()
+    hung: Collection[str] = ()
+
+
 def claim(state: State, ref: Ref, calls: Iterable[Call]) -> list[tuple[Call, Rival]]:
     """Note what this worker says that it has; what of it another one has, and that is news."""
     replaced = state.recovery.left if state.recovery is not None else lambda _: False
     return state.claims.hear(ref, calls, replaced)
 
 
-def follow(state: State, before: tuple[Call, ...], worker: Worker, now: float, gone: Collection[str] = ()) -> None:
-    """What became of its calls since its last beat; one whose agent was killed is given a new one.
-
-    `gone`: jobs whose rooms were gone by then, so that nobody has lost an agent.
-    """
+def follow(state: State, before: Before, worker: Worker, now: float) -> None:
+    """What became of its calls since its last beat; one whose agent was killed is given a new one."""
     recovery, ref, pid, history = state.recovery, worker.ref, worker.pid, state.histories[worker.ref]
     assert history.beat is not None
     for call, rival in claim(state, ref, history.calls()):
         contest(state, worker, call, rival.ref, now)
     beat = replace(history.beat, calls=state.settled(ref))
-    if recovery is None:
-        state.changes += started_and_ended(before, beat, ref, pid, now, state.counts, gone=gone)
-        return
-    for call in [] if state.stopping else killed(before, beat, gone):
-        if not _has_rival(state, worker, call, now):
-            state.make(recovery.lost(call, ref, pid, now, reason=KILLED))
-    for change in started_and_ended(before, beat, ref, pid, now, state.counts, recovery.elsewhere, gone):
+    died = killed(before.calls, beat, before.gone)
+    contested = {call.job for call in died if not _is_left(state, call) and _has_rival(state, worker, call, now)}
+    if recovery is not None and not state.stopping:
+        for call in (call for call in died if call.job not in contested):
+            ours = call.job in before.hung
+            reason = Reason.HUNG.value if ours else KILLED
+            state.make(recovery.lost(call, ref, pid, now, reason=reason, ours=ours))
+    elsewhere = recovery.elsewhere if recovery is not None else lambda _: False
+    others = partial(_either, contested, elsewhere)
+    for change in started_and_ended(before.calls, beat, ref, pid, now, state.counts, others, before.gone):
         state.changes.append(change)
+        if recovery is None:
+            continue
         room, job = str(change.fields["room"]), str(change.fields["job"])
         if change.event == events.CALL_STARTED:
             recovery.started(room, job, ref)
         else:
             recovery.over(room, job, well=change.event == events.CALL_ENDED)
+
+
+def _either(jobs: Collection[str], elsewhere: Callable[[str], bool], job: str) -> bool:
+    return job in jobs or elsewhere(job)
+
+
+def _is_left(state: State, call: Call) -> bool:
+    """Whether this call is on its way to another agent already, or has gone there."""
+    return state.recovery is not None and state.recovery.left(call.job)
 
 
 def contest(state: State, worker: Worker, call: Call, rival: Ref, now: float) -> None:

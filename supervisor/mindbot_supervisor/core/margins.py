@@ -37,6 +37,9 @@ def _all(seen: Observation, policy: Policy) -> Iterator[Margin]:
     limits = policy.limits
     if seen.beaten:
         yield Margin(Reason.HUNG, Urgency.KILL, seen.silence, limits.hung_after, "seconds without a heartbeat")
+        if seen.job_silence:
+            unit = "seconds without a beat of a call's process"
+            yield Margin(Reason.HUNG, Urgency.KILL, seen.job_silence, limits.hung_after, unit)
     elif policy.beats_required and seen.phase is Phase.STARTING:
         limit = start_limit(seen.thread_silence, policy)
         yield Margin(Reason.START, Urgency.KILL, seen.silence, limit, "seconds without a word")

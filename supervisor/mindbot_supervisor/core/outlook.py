@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import stalled_calls
 from .history import History
 from .model import Phase, Worker
 from .policy import Policy
@@ -21,6 +22,10 @@ class Coming:
 
 
 def of_worker(worker: Worker, history: History, slot: Slot | None, policy: Policy) -> Iterator[Coming]:
+    for each in stalled_calls.stalled(history, policy) if worker.phase is not Phase.KILLING else ():
+        if each.kill_at is not None:
+            what = f"process {each.call.pid} of call {each.call.room} is killed and the call recovered"
+            yield Coming(f"{what}, if it is not heard by then", each.kill_at)
     match worker.phase:
         case Phase.STARTING:
             yield from _starting(worker, history, policy)

@@ -12,10 +12,23 @@ from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import Beat, Failure
 
-from . import death, empty_calls, events, evidence, leftovers, live_calls, requests, seats, verdicts
+from . import (
+    death,
+    empty_calls,
+    events,
+    evidence,
+    host_stall,
+    leftovers,
+    live_calls,
+    requests,
+    seats,
+    stalled_calls,
+    verdicts,
+)
 from .actions import Action, GiveUp, Kill
 from .answers import Alone, Answer, Contested, Recovered, Terms
 from .boot import CONFIG_ERROR
+from .call_liveness import Found
 from .cases import Open
 from .evidence import ListedJob
 from .happenings import Began, Said
@@ -24,9 +37,6 @@ from .policy import Policy
 from .pressure import Host
 from .recovery import Recovery
 from .state import State
-
-LATE_TICK = 2.0
-"""A tick later than this many seconds beyond its interval: the supervisor itself was not running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +74,31 @@ class Pool(State):
             self._forget(ref)
         return self._effects(now)
 
-    def beat(self, ref: Ref, beat: Beat, now: float) -> Effects:
-        """A heartbeat came in."""
+    def beat(self, ref: Ref, beat: Beat, now: float, stopped: frozenset[str] = frozenset()) -> Effects:
+        """A heartbeat came in. `stopped`: jobs that do not beat, and whose processes the kernel has stopped."""
         worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        before, gone = self.settled(ref), frozenset(history.rooms.since)
+        before = live_calls.Before(
+            self.settled(ref), frozenset(history.rooms.since), stalled_calls.killed_jobs(history)
+        )
         if not history.hear(beat, now):
             return Effects()
-        if before or beat.calls:
-            live_calls.follow(self, before, worker, now, gone)
+        if before.calls or beat.calls:
+            live_calls.follow(self, before, worker, now)
+            stalled_calls.stopped(self, ref, stopped)
         self.step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
+        return self._effects(now)
+
+    def job_looked(self, ref: Ref, job: str, found: Found, now: float) -> Effects:
+        """What was found of a job process that does not beat."""
+        stalled_calls.looked(self, ref, job, found, now)
+        return self._effects(now)
+
+    def job_killed(self, ref: Ref, job: str, found: Found, now: float) -> Effects:
+        """A job process that was to be killed was, or not, if it is none of this worker's."""
+        if not empty_calls.killed(self, ref, job, found, now):
+            stalled_calls.killed(self, ref, job, found, now)
         return self._effects(now)
 
     def beat_rejected(self, ref: Ref, why: str, now: float) -> Effects:
@@ -174,11 +198,10 @@ class Pool(State):
         """Time has passed: check every rule and every deadline."""
         gap = now - self.last_tick - self.policy.limits.check_interval
         self.pressure.ticked(gap, now, self.policy)
-        if gap > LATE_TICK:
-            for history in self.histories.values():
-                history.forgive(gap)
+        host_stall.follow(self, gap, now)
         self.last_tick = now
         verdicts.act(self, now)
+        stalled_calls.act(self, now)
         for ref in list(self.workers):
             verdicts.pass_time(self, self.workers[ref], now)
         if self.recovery is not None:

@@ -97,13 +97,14 @@ class Pressure:
         limits = policy.limits
         silent = {ref: each.silence for ref, each in seen.items() if each.beaten and not each.lingering}
         late = [ref for ref, silence in silent.items() if silence >= limits.suspect_after]
-        why = self._starved(now) if len(late) >= 2 else None
+        why = self.overloaded(now) if len(late) >= 2 else None
         excused = frozenset(ref for ref in late if silent[ref] < PATIENCE * limits.hung_after) if why else frozenset()
         hung = sum(silent[ref] >= limits.hung_after for ref in excused)
         self.starving = f"{len(late)} workers are late at the same time, and {why}" if hung else None
         return excused
 
-    def _starved(self, now: float) -> str | None:
+    def overloaded(self, now: float) -> str | None:
+        """Why whoever is late may not be to blame for it; None where the host keeps up."""
         cpu, memory = self.host.cpu_some, self.host.memory_full
         if cpu is not None and cpu >= CPU_SOME:
             return f"tasks waited for the CPU in {cpu:.0f} % of the last 10 s"

@@ -43,6 +43,8 @@ class Snapshot:
     rollout: Rollout | None
     held: bool
     recovery: Open | None
+    last_tick: float | None = None
+    """When its workers were last looked at."""
 
 
 def take(pool: Pool) -> Snapshot:
@@ -55,6 +57,7 @@ def take(pool: Pool) -> Snapshot:
         rollout=pool.rollout,
         held=pool.brake.by_operator,
         recovery=pool.recovery.open if pool.recovery is not None else None,
+        last_tick=pool.last_tick,
     )
 
 
@@ -66,6 +69,8 @@ def put(pool: Pool, snapshot: Snapshot, now: float) -> None:
     pool.rollout, pool.brake.by_operator = snapshot.rollout, snapshot.held
     for each in snapshot.workers:
         _put(pool, each)
+    if snapshot.last_tick is not None:
+        pool.last_tick = snapshot.last_tick  # so its first tick is as late as the upgrade took: nobody was silent
     pool.resumed(snapshot.recovery, now)
 
 

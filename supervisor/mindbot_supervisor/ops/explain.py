@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mindbot_supervisor.core import outlook
+from mindbot_supervisor.core import outlook, stalled_calls
 from mindbot_supervisor.core.margins import Margin, margins
 from mindbot_supervisor.core.model import Ref, Verdict
 from mindbot_supervisor.core.outlook import Coming
 from mindbot_supervisor.core.pool import Pool
-from mindbot_supervisor.core.rules import judge
+from mindbot_supervisor.core.rules import judge, silence
 from mindbot_supervisor.errors import Refused
 
 from .flight import Recorder
+from .view import stall_told
 
 Json = dict[str, Any]
 RECENT = 12
@@ -57,7 +58,8 @@ class Explainer:
     def _live(self, ref: Ref) -> Json:
         pool, worker = self.pool, self.pool.workers[ref]
         seen = pool.observe(self.now)[ref]
-        found = judge(seen, pool.policy)
+        found = judge(seen, pool.policy) or silence.suspect(seen, pool.policy)
+        stalls = stalled_calls.stalled(pool.histories[ref], pool.policy)
         row: Json = next((row for row in self.status["workers"] if row["worker"] == str(ref)), {})
         coming = outlook.of_worker(worker, pool.histories[ref], pool.slots.get(ref.slot), pool.policy)
         record = self.flights.live(ref, self.now)
@@ -68,6 +70,7 @@ class Explainer:
             "phase": worker.phase.value,
             "leaving": _verdict(worker.leaving),
             "found": _verdict(found),
+            "stalled": [{"room": each.call.room, "pid": each.call.pid, **stall_told(each)} for each in stalls],
             "rules": [_margin(each) for each in margins(seen, pool.policy)],
             "next": [self._coming(each) for each in coming],
             "held": asdict(pool.brake.hold) if pool.brake.hold is not None else None,

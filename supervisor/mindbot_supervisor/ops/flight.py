@@ -39,6 +39,8 @@ SPOKEN = frozenset({"transcript", "user_transcript", "agent_transcript", "chat_c
 """Fields in which LiveKit and agents log what was said, whatever the event."""
 EVIDENCE = frozenset({"value", "limit", "detail", "reason"})
 CALL_EVENTS = "call."
+WITH_STACK = frozenset({events.CALL_STALLED, events.CALL_HUNG, events.CALL_GONE})
+"""Events that come with the stack of a job process."""
 QUIET_ENDS = frozenset({(Death.ASKED.value, Reason.STOP.value)})
 """Ends that nobody will ask about: not written to the journal."""
 
@@ -106,8 +108,10 @@ class Recorder:
             stack = change.fields.get("stack") or change.fields.get("detail")
             flight.stack = str(stack)[:STACK_MAX] if stack else flight.stack
             return
-        kept = flight.calls if of_calls else flight.changes
-        kept.append((change.at, {"event": change.event, **change.fields}))
+        kept, fields = flight.calls if of_calls else flight.changes, dict(change.fields)
+        if change.event in WITH_STACK and (stack := fields.pop("stack", None)):
+            flight.stack = f"call {fields.get('room')}, process {fields.get('process')}\n{stack}"[:STACK_MAX]
+        kept.append((change.at, {"event": change.event, **fields}))
         if change.event in (events.LIMIT_WARNED, events.WORKER_KILLING, events.WORKER_DRAINING):
             flight.verdict = {key: value for key, value in change.fields.items() if key in EVIDENCE}
         if change.event == events.WORKER_EXITED:

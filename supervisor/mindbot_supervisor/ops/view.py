@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mindbot_supervisor.core import stalled_calls
 from mindbot_supervisor.core.history import History
 from mindbot_supervisor.core.model import LastExit, Worker
+from mindbot_supervisor.core.policy import Policy
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.slots import Slot
+from mindbot_supervisor.core.stalled_calls import Stalled
 from mindbot_supervisor.core.trend import Leak
 from mindbot_worker import wire
 from mindbot_worker.wire import Call
@@ -79,9 +82,10 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
         "pid": worker.pid,
         "phase": worker.phase.value,
         "suspect": worker.suspect,
+        "silence": round(clock.now - history.loop_at, 1) if history.loop_at is not None else None,
         "leaving": worker.leaving.reason.value if worker.leaving else None,
         **of_beat(beat),
-        "calls": [_call(call, history, clock) for call in history.calls()],
+        "calls": _calls(history, pool.policy, clock),
         "errors_in_window": errors,
         "errors_by": dict(by),
         **of_sample(history.sample),
@@ -99,6 +103,7 @@ def _waiting(slot: Slot, clock: _Clock) -> Json:
         "slot": slot.index,
         "phase": "parked" if slot.parked else "backoff",
         "suspect": False,
+        "silence": None,
         "pid": None,
         "leaving": None,
         **of_beat(None),
@@ -129,6 +134,26 @@ def _leak(leak: Leak | None) -> Json | None:
         return None
     limit_in = round(leak.limit_in) if leak.limit_in is not None else None
     return {"mb_per_hour": round(leak.mb_per_hour, 1), "limit_in": limit_in}
+
+
+def _calls(history: History, policy: Policy, clock: _Clock) -> list[Json]:
+    if not history.calls():
+        return []
+    stalls = {each.call.job: each for each in stalled_calls.stalled(history, policy)}
+    return [_call(call, history, clock) | _beat_of(call, history, stalls.get(call.job)) for call in history.calls()]
+
+
+def _beat_of(call: Call, history: History, stall: Stalled | None) -> Json:
+    """How long the process of a call was silent when its worker was last heard; None: it tells nothing of that."""
+    job = history.jobs.get(call.job)
+    age = round(job.age, 2) if job is not None else None
+    return {"beat_age": age, "stalled": None if stall is None else stall_told(stall)}
+
+
+def stall_told(stall: Stalled) -> Json:
+    found = stall.found
+    where = {"where": found.where or None, "detail": found.detail or None}
+    return {"seconds": round(stall.seconds, 1), "limit": stall.limit, "stopped": found.stopped, **where}
 
 
 def _call(call: Call, history: History, clock: _Clock) -> Json:

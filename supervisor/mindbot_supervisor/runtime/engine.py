@@ -16,17 +16,18 @@ from mindbot_supervisor.core import events
 from mindbot_supervisor.core.actions import (
     Action,
     DumpStacks,
-    EndJob,
     Forget,
     GiveUp,
     Kill,
+    KillJob,
+    LookAtJob,
     Prepare,
     Recover,
     Spawn,
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.model import Change, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.model import Change, Exit, Phase, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_worker import wire
 
@@ -44,6 +45,8 @@ from .recoveries import DISPATCHES_FIRST, Recoveries
 from .rejoin import Rejoin
 from .running import Running
 from .sampler import Look, Sampler
+from .stalled_jobs import StalledJobs
+from .stopped_helpers import StoppedHelpers, kill_stopped
 from .trees import Trees
 
 LOOK_GRACE = 0.1
@@ -71,6 +74,8 @@ class Engine:
         self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
         self._beats = Batches()
         self._trees = Trees(launch.runtime_dir)
+        self._stopped_helpers = StoppedHelpers()
+        self._stalled_jobs = StalledJobs(self._trees, self._running, self._condemned)
         limits, soft = pool.policy.limits, pool.policy.memory_soft_mb
         cgroups = Cgroups.find()
         self._oom = Oom(cgroups, KernelLog())
@@ -184,8 +189,8 @@ class Engine:
                 self._tell_stack(ref)
                 self._signal(ref, signal.SIGKILL)
                 self._background(self._trees.kill(ref))
-            case EndJob(ref=ref, pid=pid):
-                self._background(self._end_job(ref, pid))
+            case LookAtJob() | KillJob():
+                self._background(self._see_to(action))
             case GiveUp():
                 self.gave_up = action
                 self.stop_now()
@@ -273,17 +278,24 @@ class Engine:
         self._sweep(ref, LEFTOVER_GRACE)
         self.carry_out(self.pool.exited(ref, Exit(), time.monotonic()))
 
-    async def _end_job(self, ref: Ref, pid: int) -> None:
-        """A pid in a heartbeat is no more than the worker's word: it has to be in the worker's own tree."""
-        for proc in await self._trees.members(ref):
-            if proc.pid == pid:
-                sweep.signal_one(proc.key, signal.SIGKILL)
-
     async def _dump(self, ref: Ref) -> None:
         tree = await self._trees.members(ref)
         running = self._running.get(ref)
         if running is not None:
             await stacks.ask(tree, running.child.pid, running.output)
+
+    async def _see_to(self, action: LookAtJob | KillJob) -> None:
+        """Of a job process that does not beat, or that is to end."""
+        if isinstance(action, LookAtJob):
+            found = await self._stalled_jobs.look(action.ref, action.pid)
+            self.carry_out(self.pool.job_looked(action.ref, action.job, found, time.monotonic()))
+        else:
+            found = await self._stalled_jobs.kill(action.ref, action.pid)
+            self.carry_out(self.pool.job_killed(action.ref, action.job, found, time.monotonic()))
+
+    def _condemned(self, ref: Ref) -> bool:
+        worker = self.pool.workers.get(ref)
+        return worker is None or worker.phase is Phase.KILLING
 
     def _tell_stack(self, ref: Ref) -> None:
         """The stack, or that there was none: a stopped process cannot write one."""
@@ -311,7 +323,8 @@ class Engine:
             self.on_beat(ref, beat, now)
             for change in oom_jobs.victims(self._oom, self.pool, ref, beat, now):
                 self._tell(change)
-        self.carry_out(self.pool.beat(ref, beat, now))
+        stopped = self._stalled_jobs.stopped(beat, self.pool.policy.limits.suspect_after) if beat.calls else frozenset()
+        self.carry_out(self.pool.beat(ref, beat, now, stopped))
 
     def _beats_dropped(self, ref: Ref, count: int, now: float) -> None:
         self.carry_out(self.pool.beats_dropped(ref, count, now))
@@ -366,8 +379,18 @@ class Engine:
             self.on_sample(ref, sample, now)
         known = {running.child.pid for running in self._running.values()} | self._other_children()
         sweep.reap_orphans(look.table, known)
+        self._end_stopped_helpers(now)
         if self._timer is not None:
             self._tick()
+
+    def _end_stopped_helpers(self, now: float) -> None:
+        """A template or job server that was stopped: its end is answered by a new one."""
+        patience = self.pool.policy.limits.suspect_after
+        for pid, seconds in self._stopped_helpers.look(self.launcher.helpers(), now, patience):
+            detail = "it is stopped (state T) and would start no process: it is killed, and a new one is built"
+            fields = {"seconds": round(seconds, 3), "limit": patience, "detail": detail}
+            self._tell(Change(events.TEMPLATE_STOPPED, now, None, pid, "warning", fields))
+            kill_stopped(pid)
 
     def _other_children(self) -> set[int]:
         return self.other_children | self.launcher.pids()

@@ -43,6 +43,8 @@ class Running:
         self._loop = asyncio.get_running_loop()
         self._in_a_row: dict[int, int] = {}
         self._closed = False
+        self.stack_lock = asyncio.Lock()
+        """Held while the stack of one of its job processes is taken: their lines would mix."""
 
     def watch(self, ended: Callable[[], None]) -> None:
         """`ended` is called when the process may have ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,31 @@ async def _answered(output: Output, before: int, until: float) -> None:
         patience = PAUSE if seen != before else ANSWER
         if loop.time() - max(quiet_since, began) >= patience:
             return
+
+
+_SECTION = re.compile(r"^(Current thread 0x|Thread 0x|Stack \(most recent call first\))")
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$')
+_LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python3\.\d+/|^<")
+MAIN_FRAMES = 40
+"""Frames of a main thread that are kept."""
+
+
+def main_thread(stack: str) -> tuple[str, str]:
+    """Of faulthandler's answer the main thread, and where it is: the innermost line of code that is in no library."""
+    sections: list[list[str]] = []
+    for line in stack.splitlines():
+        if _SECTION.match(line):
+            sections.append([line])
+        elif sections:
+            sections[-1].append(line)
+    if not sections:
+        return "", ""
+    # the main thread serves the signal; where it could not, it is the oldest, which comes last
+    main = next((each for each in sections if each[0].startswith("Current")), sections[-1])
+    frames = [frame for line in main if (frame := _FRAME.match(line))]
+    own = next((frame for frame in frames if not _LIBRARY.search(frame["file"])), frames[0] if frames else None)
+    where = f"{own['file']}:{own['line']} in {own['function']}" if own is not None else ""
+    return "\n".join(main[: MAIN_FRAMES + 1]), where
 
 
 def heading(proc: Proc) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
-
-import psutil
 
 from mindbot_worker import wire
 
@@ -18,7 +17,7 @@ BLOCKED = """
         BLOCKS = {"python": lambda: time.sleep(4), "c": lambda: ctypes.PyDLL(None).sleep(4), "spin": spin}
         async def call(ctx):
             await asyncio.sleep(1.5)
-            BLOCKS.get(ctx.room.name, int)()
+            BLOCKS.get(ctx.job.room.name, int)()
             await asyncio.sleep(60)
         simulate("python", "c", "spin", "fine")
         """
@@ -82,12 +81,12 @@ def idle_jobs(beat: wire.Beat) -> list[int]:
 
 
 def is_job(pid: int) -> bool:
-    try:
-        return any("mindbot-job-beat" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
-    except (OSError, psutil.Error):
-        return False
+    return memory_files(pid) > 0
 
 
 def memory_files(pid: int) -> int:
-    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    return sum("mindbot-job-beat" in link for link in links)
+    """Files of beats that this process has open."""
+    try:
+        return sum("mindbot-job-beat" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0

@@ -7,7 +7,17 @@ from collections import Counter
 from hypothesis.stateful import RuleBasedStateMachine
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import DumpStacks, EndJob, GiveUp, Kill, Recover, Spawn, Terminate, Withdraw
+from mindbot_supervisor.core.actions import (
+    DumpStacks,
+    GiveUp,
+    Kill,
+    KillJob,
+    LookAtJob,
+    Recover,
+    Spawn,
+    Terminate,
+    Withdraw,
+)
 from mindbot_supervisor.core.answers import Terms
 from mindbot_supervisor.core.cases import Case
 from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
@@ -44,6 +54,7 @@ class Shell(RuleBasedStateMachine):
         self.termed: set[Ref] = set()
         self.killed: set[Ref] = set()
         self.attempts: list[str] = []
+        self.looks: list[LookAtJob | KillJob] = []
         self.refuse = self.pids = self.superseded = 0
         self.told: Counter[str] = Counter()
         self.exits: Counter[Ref] = Counter()
@@ -102,9 +113,10 @@ class Shell(RuleBasedStateMachine):
                 self.killed.add(ref)
             case DumpStacks(ref=ref):
                 assert ref in self.alive, "no signal to what is not alive"
-            case EndJob(ref=ref, pid=pid):
-                assert ref in self.alive, "no signal to what is not alive"
-                assert pid != self.alive[ref], "a worker does not end with one of its calls"
+            case LookAtJob(ref=ref) | KillJob(ref=ref):
+                assert ref in self.alive, "no look at what is not alive"
+                assert ref not in self.killed, "all of it is ended anyway"
+                self.looks.append(action)
             case GiveUp():
                 assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
                 self.do(self.pool.stop_now(self.now))

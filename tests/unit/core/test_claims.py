@@ -198,3 +198,13 @@ def test_a_move_that_was_contested_is_not_tried_again(driver):
             driver.do(driver.pool.answered(action.call.job, Contested("LiveKit says so"), driver.now))
     assert len(driver.did(Recover)) == len(driver.told(events.CALL_CONTESTED)) == 1
     assert driver.pool.active_calls == 1
+
+
+@pytest.mark.parametrize("recovered", [True, False])
+def test_a_killed_job_that_another_living_worker_names_is_neither_lost_nor_counted_twice(driver, recovered):
+    if not recovered:
+        driver.pool.recover_by(None)
+    driver.beat(LIAR, calls=(THEIRS,))
+    driver.beat(HONEST, calls=(), ended=(Ended("r1", "AJ_1", KILLED),))
+    assert not driver.did(Recover) and not driver.told(events.CALL_LOST)
+    assert (driver.pool.counts.lost, driver.pool.counts.ended) == (0, 1)

@@ -3,8 +3,9 @@
 import pytest
 
 from mindbot_supervisor.core import events
-from mindbot_supervisor.core.actions import EndJob, Forget, Recover
+from mindbot_supervisor.core.actions import Forget, KillJob, Recover
 from mindbot_supervisor.core.answers import Terms
+from mindbot_supervisor.core.call_liveness import Found
 from mindbot_supervisor.core.model import Exit, Phase, Ref
 
 from .build import Driver, call, policy
@@ -46,14 +47,17 @@ def lasting(driver, seconds, *more, state=None):
 
 def test_a_job_whose_room_is_gone_is_ended_after_its_time_and_its_call_is_counted_as_ended(driver):
     lasting(driver, TIMEOUT - 1)
-    assert not driver.did(EndJob)
+    assert not driver.did(KillJob)
     lasting_from = driver.now - TIMEOUT + 1
     driver.now += 2
     driver.beat(A, calls=(gone(driver, lasting_from),))
     driver.tick()
-    assert driver.did(EndJob) == [EndJob(A, "AJ_1", 777)]
+    assert driver.did(KillJob) == [KillJob(A, "AJ_1", 777)]
+    driver.do(driver.pool.job_killed(A, "AJ_1", Found(stack="stack", where="agent.py:3 in work"), driver.now))
     (told,) = driver.told(events.CALL_GONE)
     assert (told.fields["room"], told.fields["process"], told.fields["limit"]) == ("r1", 777, TIMEOUT)
+    assert told.fields["where"] == "agent.py:3 in work"
+    assert not driver.told(events.CALL_HUNG)
     (ended,) = driver.told(events.CALL_ENDED)
     assert ended.fields["outcome"] == "room_gone"
     assert (driver.pool.counts.ended, driver.pool.counts.lost) == (1, 0)
@@ -62,7 +66,7 @@ def test_a_job_whose_room_is_gone_is_ended_after_its_time_and_its_call_is_counte
 
 def test_a_job_that_is_listed_after_its_end_is_no_call_any_more_and_is_ended_once(driver):
     lasting(driver, TIMEOUT + 20)
-    assert len(driver.did(EndJob)) == len(driver.told(events.CALL_GONE)) == 1
+    assert len(driver.did(KillJob)) == len(driver.told(events.CALL_ENDED)) == 1
     assert driver.pool.calls_of(A) == driver.pool.active_calls == 0
     assert driver.pool.counts.ended == 1
     assert not driver.did(Recover)
@@ -91,7 +95,7 @@ def test_a_room_that_is_there_again_has_all_its_time_again(driver):
     lasting(driver, TIMEOUT - 5)
     driver.beat(A, calls=(call(1, pid=777),))
     lasting(driver, TIMEOUT - 5)
-    assert not driver.did(EndJob)
+    assert not driver.did(KillJob)
 
 
 def test_the_workers_own_process_is_never_ended_for_a_call(driver):
@@ -101,8 +105,10 @@ def test_the_workers_own_process_is_never_ended_for_a_call(driver):
         driver.beat(A, calls=(call(1, pid=own, gone=100.0),))
         driver.beat(B)
         driver.tick()
-    assert not driver.did(EndJob)
+    assert not driver.did(KillJob)
     assert driver.pool.counts.ended == 1
+    (told,) = driver.told(events.CALL_GONE)
+    assert "left alone" in told.fields["detail"]
 
 
 @pytest.mark.parametrize("pid", [None, 777])
@@ -116,12 +122,12 @@ def test_livekit_is_believed_about_a_room_that_it_has_listed_before(driver, pid)
 
     for _ in range(30):
         look()
-    assert not driver.told(events.CALL_GONE), "it may be another LiveKit's"
+    assert not driver.told(events.CALL_ENDED), "it may be another LiveKit's"
     look("r1")
     for _ in range(30):
         look()
-    assert len(driver.told(events.CALL_GONE)) == 1
-    assert bool(driver.did(EndJob)) == (pid is not None)
+    assert [change.fields["outcome"] for change in driver.told(events.CALL_ENDED)] == ["room_gone"]
+    assert bool(driver.did(KillJob)) == (pid is not None)
 
 
 def test_a_room_that_livekit_lists_again_is_not_gone(driver):
@@ -129,7 +135,7 @@ def test_a_room_that_livekit_lists_again_is_not_gone(driver):
     for listed in (["r1"], [], ["r1"]):
         driver.do(driver.pool.rooms_listed(["r1"], listed, driver.now))
     run(driver, TIMEOUT + 10, call(1, pid=777))
-    assert not driver.told(events.CALL_GONE)
+    assert not driver.told(events.CALL_ENDED)
 
 
 def test_a_room_that_was_not_asked_for_says_nothing(driver):
@@ -137,7 +143,7 @@ def test_a_room_that_was_not_asked_for_says_nothing(driver):
     driver.do(driver.pool.rooms_listed(["r1"], ["r1"], driver.now))
     driver.do(driver.pool.rooms_listed(["r2"], [], driver.now))
     run(driver, TIMEOUT + 10, call(1, pid=777))
-    assert not driver.told(events.CALL_GONE)
+    assert not driver.told(events.CALL_ENDED)
 
 
 def test_a_stop_waits_for_calls_with_somebody_in_them(driver):
@@ -186,7 +192,7 @@ def test_a_room_cannot_be_gone_for_longer_than_its_worker_lives(driver):
     driver.beat(A, calls=(call(1, pid=777, gone=1e9),))
     assert driver.pool.histories[A].rooms.since["AJ_1"] >= 0.0
     driver.tick()
-    assert not driver.did(EndJob)
+    assert not driver.did(KillJob)
 
 
 def test_a_call_whose_room_is_gone_is_not_moved(driver):

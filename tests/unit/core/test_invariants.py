@@ -11,7 +11,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from pydantic import TypeAdapter
 
 from mindbot_supervisor.core import events, snapshot
+from mindbot_supervisor.core.actions import LookAtJob
 from mindbot_supervisor.core.answers import Alone, Contested, Failed, Recovered
+from mindbot_supervisor.core.call_liveness import Found
 from mindbot_supervisor.core.history import ERRORS_KEPT
 from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
 from mindbot_supervisor.core.pool import Pool
@@ -41,6 +43,7 @@ BEATS = st.fixed_dictionaries(
         "gone": st.sampled_from([0.0, 70.0]),
         "present": st.booleans(),
         "stolen": st.integers(0, 99),
+        "beat_age": st.sampled_from([0.0, 0.5, 4.0, 11.0]),
         "failure": st.just(Failure(78, "no module named x")),
     },
 )
@@ -104,11 +107,10 @@ class PoolMachine(Shell):
     def beat(self, number: int, fields: dict[str, object]) -> None:
         self.beat_now(self.one(number), self.build(self.one(number), **fields))
 
-    def build(
-        self, ref: Ref, jobs: list[int], idle: float = 0.0, ended=(), stolen=None, gone=None, present=None, **fields
-    ) -> Beat:
+    def build(self, ref: Ref, jobs: list[int], ended=(), stolen=None, **fields) -> Beat:
         """`stolen`: the worker names a call of another one as its own, too."""
-        calls = tuple(Call(f"r{n}", job(n, ref), pid=5000, idle=idle, present=present, gone=gone) for n in jobs)
+        of_call = {name: fields.pop(name) for name in ("idle", "beat_age", "gone", "present") if name in fields}
+        calls = tuple(Call(f"r{n}", job(n, ref), pid=900 + n, **of_call) for n in jobs)
         theirs = [call for other in sorted(self.alive) if other != ref for call in self.pool.histories[other].calls()]
         if stolen is not None and theirs:
             calls += (theirs[stolen % len(theirs)],)
@@ -122,6 +124,22 @@ class PoolMachine(Shell):
         ref = [ref for ref in sorted(self.alive) if self.pool.histories[ref].calls()][0 if number < 50 else -1]
         over = tuple(Ended(call.room, call.job, "killed") for call in self.pool.histories[ref].calls())
         self.beat_now(ref, Beat(0, "ready", ended=over))
+
+    @precondition(lambda self: self.looks)
+    @rule(number=ANY, belongs=st.booleans(), stopped=st.booleans())
+    def silent_job_is_looked_at_or_killed(self, number: int, belongs: bool, stopped: bool) -> None:
+        """Late, it may be, and of a worker that is gone. One that was killed is told as dead."""
+        asked = self.looks.pop(number % len(self.looks))
+        found = Found(belongs=belongs, stopped=stopped, stack="File agent.py, line 3 in entry")
+        if isinstance(asked, LookAtJob):
+            self.do(self.pool.job_looked(asked.ref, asked.job, found, self.now))
+            return
+        self.do(self.pool.job_killed(asked.ref, asked.job, found, self.now))
+        history = self.pool.histories.get(asked.ref)
+        if belongs and asked.ref in self.alive and history is not None:
+            left = tuple(call for call in history.calls() if call.job != asked.job)
+            over = tuple(Ended(call.room, call.job, "killed") for call in history.calls() if call.job == asked.job)
+            self.beat_now(asked.ref, Beat(0, "ready", calls=left, ended=over))
 
     @precondition(lambda self: self.alive)
     @rule(number=ANY, back=st.integers(0, 3), fields=BEATS)
@@ -300,6 +318,7 @@ class PoolMachine(Shell):
             assert len(history.errors) <= ERRORS_KEPT
             assert set(history.rooms.since) <= {call.job for call in history.calls()} | history.rooms.over
             assert set(history.trend._live) == {call.job for call in history.calls()}
+            assert set(history.jobs) <= {call.job for call in history.calls()}
         assert pool.rollout is None or len(pool.rollout.under_way) <= self.policy.pool.max_unavailable
 
     def every_end_is_told_once(self) -> None:

@@ -123,7 +123,7 @@ def test_on_a_starved_host_several_late_workers_are_not_hung_and_that_is_said_on
 
 def test_patience_with_a_starved_host_ends():
     driver = full()
-    under(driver, STARVED, 33, silent=(A1, B1))
+    under(driver, STARVED, 36, silent=(A1, B1))  # two of three at once: their silence begins anew after 3 s
     assert driver.did(Kill, A1)
     assert driver.did(Kill, B1)
 
@@ -136,7 +136,7 @@ def test_one_alone_that_is_late_is_hung_however_busy_the_host():
 
 def test_several_late_workers_on_an_idle_host_are_hung():
     driver = full()
-    under(driver, FINE, 12, silent=(A1, B1))
+    under(driver, FINE, 15, silent=(A1, B1))  # two of three at once: their silence begins anew after 3 s
     assert driver.did(Kill, A1)
     assert driver.did(Kill, B1)
 

@@ -21,7 +21,7 @@ from mindbot_worker.jobs.outbox import Outbox
 
 
 def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
+    return {fd.name for fd in Path("/proc/self/fd").iterdir()}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_a_job_is_known_before_its_call_and_beats_while_its_loop_goes_roun
     await asyncio.sleep(0.2)
     during = inbox.job_beats.last(os.getpid())
     assert during is not None and during > before
-    time.sleep(0.3)  # its loop is blocked
+    time.sleep(0.3)  # noqa: ASYNC251 - its loop is blocked
     blocked_for = time.monotonic() - (inbox.job_beats.last(os.getpid()) or 0)
     assert blocked_for >= 0.3
 

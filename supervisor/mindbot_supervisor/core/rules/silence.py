@@ -20,6 +20,14 @@ def hung(seen: Observation, policy: Policy) -> Verdict | None:
     return Verdict(Reason.HUNG, Urgency.KILL, seen.silence, limit, how(seen, policy))
 
 
+def suspect(seen: Observation, policy: Policy) -> Verdict | None:
+    """Not heard for `suspect_after` seconds: told, and left alone until it is hung."""
+    limit = policy.limits.suspect_after
+    if not seen.beaten or seen.silence < limit:
+        return None
+    return Verdict(Reason.HUNG, Urgency.WARN, seen.silence, limit, how(seen, policy))
+
+
 def how(seen: Observation, policy: Policy) -> str:
     """Tell a blocked loop from a stopped process by the beats of the worker's thread."""
     if seen.thread_silence is None:

@@ -1,0 +1,87 @@
+"""Job processes that do not beat: what each is doing, and the end of one that the core gives up.
+
+The pid is only what a worker has told. A signal goes to nobody but a process that descends from that worker, and to
+exactly that one: by a pidfd that was opened before it was looked at.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+
+import psutil
+
+from mindbot_supervisor.core.call_liveness import Found
+from mindbot_supervisor.core.model import Ref
+from mindbot_worker.wire import Beat
+
+from . import stacks, sweep
+from .proctable import Proc
+from .running import Running
+from .trees import Trees
+
+
+class StalledJobs:
+    """`condemned` tells whether a worker is being ended: then its stacks are all taken, and are its own."""
+
+    def __init__(self, trees: Trees, running: Mapping[Ref, Running], condemned: Callable[[Ref], bool]) -> None:
+        self._trees, self._running, self._condemned = trees, running, condemned
+
+    def stopped(self, beat: Beat, silent_for: float) -> frozenset[str]:
+        """Of the jobs that were silent for so many seconds, those that the kernel has stopped."""
+        silent = (call for call in beat.calls if call.pid is not None and (call.beat_age or 0.0) >= silent_for)
+        return frozenset(call.job for call in silent if call.pid is not None and is_stopped(call.pid))
+
+    async def look(self, ref: Ref, pid: int) -> Found:
+        """What this process of the worker does; with its stack, if it can write one."""
+        proc = await self._own(ref, pid)
+        return _stranger(pid, ref) if proc is None else await self._look(ref, proc)
+
+    async def kill(self, ref: Ref, pid: int) -> Found:
+        """As `look`, and then SIGKILL."""
+        proc = await self._own(ref, pid)
+        if proc is None:
+            return _stranger(pid, ref)
+        found = await self._look(ref, proc)
+        sweep.signal_one(proc.key, signal.SIGKILL)
+        return found
+
+    async def _own(self, ref: Ref, pid: int) -> Proc | None:
+        """The process, if it is one of the worker's, and not the worker itself."""
+        running = self._running.get(ref)
+        if running is not None and running.child.pid == pid:
+            return None
+        return next((proc for proc in await self._trees.members(ref) if proc.pid == pid), None)
+
+    async def _look(self, ref: Ref, proc: Proc) -> Found:
+        if is_stopped(proc.pid):
+            return Found(stopped=True, detail=f"process {proc.pid} is stopped (state T), so it cannot write its stack")
+        stack, where = stacks.main_thread(await self._stack(ref, proc))
+        if stack:
+            return Found(stack=stack, where=where)
+        return Found(detail=f"process {proc.pid} wrote no stack: it does not serve SIGUSR2")
+
+    async def _stack(self, ref: Ref, proc: Proc) -> str:
+        running = self._running.get(ref)
+        if running is None:
+            return ""
+        async with running.stack_lock:
+            if self._condemned(ref) or running.output.dumping:
+                return ""
+            running.output.begin_stack()
+            await stacks.ask([proc], proc.pid, running.output)
+            if self._condemned(ref):
+                return ""  # what came so far is the beginning of the worker's own stacks
+            return running.output.end_stack() or ""
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the kernel says that the process is stopped by a signal; under a debugger it is not that."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
+
+
+def _stranger(pid: int, ref: Ref) -> Found:
+    return Found(belongs=False, detail=f"process {pid} is no job process of worker {ref}: it was left alone")
