@@ -31,7 +31,7 @@ def _end(state: State, worker: Worker, call: Call, seconds: float, now: float) -
     history.end(call.job, now)
     state.claims.release(worker.ref, call.job)
     history.rooms.ending[call.job] = Ending(call, seconds)
-    if not contested:
+    if not contested and not (state.recovery is not None and state.recovery.elsewhere(call.job)):
         _count(state, worker, call, now)
     if call.pid is None or call.pid == worker.pid:
         killed(
