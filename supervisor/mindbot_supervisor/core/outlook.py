@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import stalled_calls
 from .history import History
+from .lifecycle import end_of_drain
 from .model import Phase, Worker
 from .policy import Policy
 from .rules.silence import start_limit
@@ -76,8 +77,11 @@ def _draining(worker: Worker, history: History, policy: Policy) -> Iterator[Comi
     if attended:
         yield Coming(f"its {attended} calls may go on; killed if one still lasts then", worker.deadline)
         return
-    due = worker.deadline
-    if worker.quiet_since is not None:
-        stop = max(worker.quiet_since + policy.pool.stop_timeout, history.rooms.closing_until(timeout))
-        due = min(stop, due if due is not None else stop)
-    yield Coming("it ends by itself; killed if it is still alive then", due)
+    yield Coming("it ends by itself; killed if it is still alive then", deadline(worker, history, policy))
+
+
+def deadline(worker: Worker, history: History, policy: Policy) -> float | None:
+    """When a worker that is leaving is killed at the latest; None for one that is not."""
+    if worker.phase is Phase.DRAINING and not history.attended():
+        return end_of_drain(worker, history.rooms.closing_until(policy.pool.gone_room_timeout), policy)
+    return worker.deadline if worker.phase in (Phase.DRAINING, Phase.KILLING) else None

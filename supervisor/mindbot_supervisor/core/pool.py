@@ -243,9 +243,11 @@ class Pool(State):
         requests.restart(self, indexes, now, reason, hurry=hurry)
         return self._effects(now)
 
-    def drain(self, indexes: Iterable[int], now: float) -> Effects:
-        """Let the workers of these slots finish, and leave their seats empty until a restart fills them."""
-        requests.drain(self, indexes, now)
+    def drain(self, indexes: Iterable[int], now: float, by: str = "") -> Effects:
+        """Let the workers of these slots finish, and leave their seats empty until a restart fills them. `by`: who
+        asked for it, where that is known.
+        """
+        requests.drain(self, indexes, now, by)
         return self._effects(now)
 
     def scale(self, workers: int, now: float) -> Effects:

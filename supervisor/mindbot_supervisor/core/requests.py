@@ -26,9 +26,9 @@ def restart(state: State, indexes: Iterable[int], now: float, reason: Reason, *,
     state.reseat = True
 
 
-def drain(state: State, indexes: Iterable[int], now: float) -> None:
+def drain(state: State, indexes: Iterable[int], now: float, by: str) -> None:
     for index in indexes:
-        state.slots[index] = replace(state.slots[index], emptied=True)
+        state.slots[index] = slots.emptied(state.slots[index], now, by)
         _empty(state, index, Verdict(Reason.OPERATOR, Urgency.DRAIN), now)
 
 

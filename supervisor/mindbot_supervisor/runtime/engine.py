@@ -31,7 +31,7 @@ from mindbot_supervisor.core.model import Change, Exit, Phase, Reason, Ref, Samp
 from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_worker import wire
 
-from . import hint, oom_jobs, proctable, stacks, sweep
+from . import hint, oom_jobs, proctable, stacks, sweep, worker_sockets
 from .adopted import Adopted
 from .batches import Batches
 from .cgroups import Cgroups
@@ -106,6 +106,7 @@ class Engine:
         for record in living:
             if record.ref not in self._running:
                 self._adopt(record)
+        worker_sockets.remove(self._runtime_dir)
         self._rejoin.start()
         self._sampler.start()
         self.launcher.prepare()
@@ -363,6 +364,7 @@ class Engine:
             await asyncio.sleep(DISPATCHES_FIRST)
         await self._trees.end(ref, grace)
         self._pidfiles.remove(ref)
+        worker_sockets.remove(self._runtime_dir, str(ref))
         self._check_ended()
 
     def _deliver(self, look: Look) -> None:
