@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from functional.twirp import KEY, SECRET, job_of, person, serving
+from functional.twirp import KEY, SECRET, job_of, person, serving, written
 from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.answers import Alone, Failed, Recovered
 from mindbot_supervisor.runtime import livekit_api
@@ -427,7 +427,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
 async def test_an_answer_that_comes_in_pieces_is_read_to_its_end():
-    async with speaking(HEAD, b'{"participants": [{"sid": "PA_1", ', b'"identity": "a"}]}') as (port, _):
+    whole = written("ListParticipants", {"participants": [{"sid": "PA_1", "identity": "a"}]})
+    async with speaking(HEAD, whole[:5], whole[5:]) as (port, _):
         api = LiveKitApi(f"ws://127.0.0.1:{port}", KEY, SECRET, 5.0)
         assert [each.sid for each in await api.participants("r")] == ["PA_1"]
         await api.close()
@@ -443,7 +444,7 @@ async def test_an_answer_without_end_is_refused(monkeypatch):
 
 
 async def test_livekit_is_reached_through_the_proxy_that_the_environment_names(monkeypatch):
-    async with speaking(HEAD, b'{"participants": []}') as (port, heads):
+    async with speaking(HEAD, b"") as (port, heads):
         monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{port}")
         monkeypatch.setenv("no_proxy", "other.invalid")
         api = LiveKitApi("ws://livekit.invalid", KEY, SECRET, 5.0)

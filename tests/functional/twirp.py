@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from google.protobuf.json_format import MessageToDict, ParseDict
+from livekit import api
 
 from mindbot_worker import wire
 
@@ -64,12 +66,12 @@ class Twirp:
 
     async def serve(self, request: web.Request) -> web.Response:
         service, method = request.match_info["service"], request.match_info["method"]
-        body = await request.json()
+        body = read(method, await request.read())
         self.asked.append(method)
         await asyncio.sleep(self.delay)
         if self.status != 200:
             return web.Response(status=self.status, text=f"invalid token: {request.headers['Authorization']}")
-        if not allowed(request.headers["Authorization"], body["room"]):
+        if not allowed(request.headers["Authorization"], method, body.get("room", "")):
             return web.Response(status=401, text="no")
         answer = getattr(self, f"_{method}")(body)
         if self.fails.get(method, 0):
@@ -77,7 +79,10 @@ class Twirp:
             return web.json_response({"code": "unavailable", "msg": "x"}, status=503)
         if answer is None:
             return web.json_response({"code": "not_found", "msg": f"{service} has no such thing"}, status=404)
-        return web.json_response(answer)
+        return web.Response(body=written(method, answer), content_type="application/protobuf")
+
+    def _ListRooms(self, body: Json) -> Json:
+        return {"rooms": [{"name": name} for name in body["names"] if name in self.rooms]}
 
     def _ListParticipants(self, body: Json) -> Json:
         return {"participants": self.rooms.get(body["room"], [])}
@@ -133,13 +138,37 @@ def job_of(job: str, identity: str, kind: str = "JT_ROOM") -> Json:
     return {"id": job, "type": kind, "state": {"participant_identity": identity}}
 
 
-def allowed(header: str, room: str) -> bool:
-    """As livekit-server: the signature, and the grant for this room."""
+ANSWERS: dict[str, tuple[type, type]] = {
+    "ListRooms": (api.ListRoomsRequest, api.ListRoomsResponse),
+    "ListParticipants": (api.ListParticipantsRequest, api.ListParticipantsResponse),
+    "RemoveParticipant": (api.RoomParticipantIdentity, api.RemoveParticipantResponse),
+    "ListDispatch": (api.ListAgentDispatchRequest, api.ListAgentDispatchResponse),
+    "DeleteDispatch": (api.DeleteAgentDispatchRequest, api.AgentDispatch),
+    "CreateDispatch": (api.CreateAgentDispatchRequest, api.AgentDispatch),
+}
+"""The messages of each method, as protobuf."""
+
+
+def read(method: str, data: bytes) -> Json:
+    asked = ANSWERS[method][0]()
+    asked.ParseFromString(data)
+    found: Json = MessageToDict(asked, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return found
+
+
+def written(method: str, answer: Json) -> bytes:
+    told: bytes = ParseDict(answer, ANSWERS[method][1](), ignore_unknown_fields=True).SerializeToString()
+    return told
+
+
+def allowed(header: str, method: str, room: str) -> bool:
+    """As livekit-server: the signature, and the grant for this room, or for the list of them."""
     head, _, signature = header.removeprefix("Bearer ").rpartition(".")
     right = hmac.digest(SECRET.encode(), head.encode(), hashlib.sha256)
     claims = json.loads(unpad(head.split(".")[1]))
     grants = claims["video"]
-    return unpad(signature) == right and claims["iss"] == KEY and grants == {"roomAdmin": True, "room": room}
+    wanted = {"roomList": True} if method == "ListRooms" else {"roomAdmin": True, "room": room}
+    return unpad(signature) == right and claims["iss"] == KEY and wanted.items() <= grants.items()
 
 
 def unpad(text: str) -> bytes:

@@ -78,7 +78,7 @@ class Calls:
         active_at = min(max(report.active_at, before.active_at), now)
         self._active_at = max(self._active_at, active_at)
         self._live[report.job] = replace(live, report=replace(report, active_at=active_at))
-        return (before.state, before.errors, before.fatal) != (report.state, report.errors, report.fatal)
+        return _news(before) != _news(report)
 
     def _keep_early(self, report: Report) -> None:
         # a job may speak before LiveKit says that it was launched
@@ -137,6 +137,8 @@ class Calls:
                 idle=max(now - each.report.active_at, 0.0),
                 state=each.report.state,
                 dispatch=each.call.dispatch,
+                present=each.report.present,
+                gone=None if each.report.gone_at is None else max(now - each.report.gone_at, 0.0),
                 beat_age=_beat_age(each, last_beat, now),
             )
             for each in self._live.values()
@@ -157,6 +159,11 @@ class Calls:
     def idle(self, now: float) -> float:
         """Seconds since anything happened in any call."""
         return max(now - self._active_at, 0.0)
+
+
+def _news(report: Report) -> tuple[object, ...]:
+    """What the supervisor should hear of at once when it changes."""
+    return report.state, report.errors, report.fatal, report.present, report.gone_at is None
 
 
 def _beat_age(live: _Live, last_beat: Callable[[int], float | None], now: float) -> float | None:

@@ -6,6 +6,7 @@ It is personal data: mode 0600, in a directory of mode 0700, and gone with the c
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -39,6 +40,7 @@ class Journal:
         self._path, self._room = path, room
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._is_held = _hold(self._file.fileno())
         self._size = _mend(self._file.fileno())
         if self._size == 0:
             self._write(_header(room))
@@ -60,6 +62,7 @@ class Journal:
         self._file.close()
 
     def _write(self, line: bytes) -> None:
+        self._is_held = self._is_held or _hold(self._file.fileno())
         self._size += self._file.write(line)
 
     def _put_back(self) -> None:
@@ -75,6 +78,7 @@ class Journal:
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         file = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        self._is_held = _hold(file.fileno())
         try:
             size = file.write(data)
             fresh.replace(self._path)
@@ -115,6 +119,17 @@ def _open(path: Path, flags: int) -> Descriptor:
         opened.close()
         raise PermissionError(1, "not a file of ours")
     return opened
+
+
+def _hold(fd: int) -> bool:
+    """Lock the journal for as long as this process writes it: so the supervisor knows that its job lives, whatever
+    anybody says of it. A lock that cannot be had is tried again with the next line.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _mend(fd: int) -> int:

@@ -33,6 +33,10 @@ class Report:
     """What the call has used of each provider."""
     summary: wire.Summary = field(default_factory=dict)
     """What the call has been like so far."""
+    present: bool | None = None
+    """Whether anybody but agents is in the room; None: not known, or not yet."""
+    gone_at: float | None = None
+    """When the room was gone for good, or the agent was no longer in it; None while it is."""
 
 
 def encode(report: Report) -> bytes:
@@ -56,7 +60,9 @@ def _is_sound(report: Report) -> bool:
         isinstance(kind, str) and len(kind) <= 64 and _is_count(count) for kind, count in report.errors.items()
     )
     rest = isinstance(report.failed, bool) and _is_usage(report.usage) and wire.is_summary(report.summary)
-    return texts and numbers and errors and rest
+    present = report.present is None or isinstance(report.present, bool)
+    room = present and (report.gone_at is None or _is_time(report.gone_at))
+    return texts and numbers and errors and rest and room
 
 
 def _is_usage(usage: object) -> bool:

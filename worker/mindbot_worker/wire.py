@@ -68,9 +68,14 @@ SUMMARY_MAX = 40
 """So many entries at most, the rest is left out; a name or a word has 32 characters at most."""
 _WORD_MAX = 32
 
+KINDS_MAX, PROVIDERS_MAX = 32, 16
+"""So many kinds of errors, and providers, one beat may name; what is beyond counts as OTHER."""
+NAME_MAX = 64
+"""Characters of such a name; the rest is cut off."""
+OTHER = "other"
+
 _TEXT_MAX = 512
 _CALLS_MAX = 1024
-_PROVIDERS_MAX = 16
 
 
 _PROCESS = "mb "
@@ -94,7 +99,8 @@ class BadBeat(ValueError):
 class Call:
     """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
     LiveKit's id of what sent the agent into the room; `beat_age` is seconds since the event loop of its job process
-    last went round, None where that is not known.
+    last went round, `present` whether anybody but agents is in the room, None where that is not known; `gone` is for
+    how many seconds its room has been gone for good, None while it is there.
     """
 
     room: str
@@ -106,6 +112,8 @@ class Call:
     state: str = ""
     dispatch: str = ""
     beat_age: float | None = None
+    present: bool | None = None
+    gone: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +195,36 @@ def grown(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
 
 
 def rounded(usage: Usage) -> dict[str, dict[str, float]]:
-    """As people want to see it, and no longer on the wire than it need be."""
+    """As people want to see it, and no longer on the wire than it need be: at most PROVIDERS_MAX, and OTHER."""
     return {
         provider: {name: round(amount, 2) if amount % 1 else int(amount) for name, amount in counts.items()}
-        for provider, counts in list(usage.items())[:_PROVIDERS_MAX]
+        for provider, counts in few_providers(usage).items()
     }
+
+
+def few_kinds(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """At most KINDS_MAX kinds of errors, those that came first, with all others summed up as OTHER."""
+    if len(counts) <= KINDS_MAX and all(len(kind) <= NAME_MAX for kind in counts):
+        return counts
+    few: dict[str, int] = {}
+    for kind, count in counts.items():
+        name = kind[:NAME_MAX]
+        name = name if name in few or len(few) < KINDS_MAX else OTHER
+        few[name] = few.get(name, 0) + count
+    return few
+
+
+def few_providers(usage: Usage) -> Usage:
+    """At most PROVIDERS_MAX providers, those that came first, with the use of all others summed up as OTHER."""
+    if len(usage) <= PROVIDERS_MAX and all(len(provider) <= NAME_MAX for provider in usage):
+        return usage
+    few: dict[str, dict[str, float]] = {}
+    for provider, counts in usage.items():
+        name = provider[:NAME_MAX]
+        into = few.setdefault(name if name in few or len(few) < PROVIDERS_MAX else OTHER, {})
+        for each, amount in counts.items():
+            into[each] = into.get(each, 0) + amount
+    return few
 
 
 def is_summary(value: object) -> bool:
@@ -256,11 +289,13 @@ def _call_told(call: Call) -> dict[str, Any]:
         "state": call.state,
         "dispatch": call.dispatch,
     }
-    return told if call.beat_age is None else told | {"beat_age": round(call.beat_age, 2)}
+    told |= {} if call.beat_age is None else {"beat_age": round(call.beat_age, 2)}
+    told |= {} if call.present is None else {"present": call.present}
+    return told if call.gone is None else told | {"gone": round(call.gone, 2)}
 
 
 def _errors_told(beat: Beat) -> dict[str, Any]:
-    told = {"total": beat.errors_total, "fatal": beat.errors_fatal, "by": dict(beat.errors_by)}
+    told = {"total": beat.errors_total, "fatal": beat.errors_fatal, "by": dict(few_kinds(beat.errors_by))}
     return told | ({"of_providers": beat.errors_of_providers} if beat.errors_of_providers else {})
 
 
@@ -332,11 +367,10 @@ def _is_plain(key: str, value: Any) -> bool:
 def _errors(top: _Fields) -> dict[str, Any]:
     errors = top.object("errors")
     by = errors.object("by")
-    kinds = {kind[:_TEXT_MAX]: by.count(kind) for kind in by.names()}
     return {
         "errors_total": errors.count("total"),
         "errors_fatal": errors.count("fatal"),
-        "errors_by": kinds,
+        "errors_by": few_kinds({kind: by.count(kind) for kind in by.names()}),
         "errors_of_providers": errors.count("of_providers"),
     }
 
@@ -352,14 +386,14 @@ def _jobs(top: _Fields) -> dict[str, Any]:
 
 def _usage(top: _Fields) -> dict[str, Any]:
     usage = top.object("usage")
-    if len(usage.names()) > _PROVIDERS_MAX:
-        raise BadBeat(f"usage has more than {_PROVIDERS_MAX} providers")
-    counts = {provider[:_TEXT_MAX]: usage.object(provider) for provider in usage.names()}
+    counts = {provider: usage.object(provider) for provider in usage.names()}
     return {
-        "usage": {
-            provider: {name: max(each.number(name), 0) for name in each.names() if name in USAGE}
-            for provider, each in counts.items()
-        }
+        "usage": few_providers(
+            {
+                provider: {name: max(each.number(name), 0) for name in each.names() if name in USAGE}
+                for provider, each in counts.items()
+            }
+        )
     }
 
 
@@ -395,6 +429,8 @@ def _call(each: _Fields) -> Call:
         state=each.text("state"),
         dispatch=each.text("dispatch"),
         beat_age=each.number_or_none("beat_age"),
+        present=each.flag("present"),
+        gone=each.number_or_none("gone"),
     )
 
 

@@ -11,8 +11,8 @@ MOST = 64
 _WARM = b"warm "
 
 
-def file_name(worker: str, pid: int) -> str:
-    """The socket of this worker, in the runtime directory."""
+def file_name(worker: str, pid: int | str) -> str:
+    """The socket of this worker, in the runtime directory; either may be a pattern."""
     return f"worker-{worker.replace('/', '_') or 'alone'}-{pid}.sock"
 
 

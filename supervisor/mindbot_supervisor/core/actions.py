@@ -55,8 +55,8 @@ class LookAtJob:
 
 @dataclass(frozen=True, slots=True)
 class KillJob:
-    """Take the stack of a hung job's process and SIGKILL it, if it is proven to be a process of this worker; then
-    report `job_killed`. The pid is only what the worker has told.
+    """Take the stack of a job's process and SIGKILL it, if it is proven to be a process of this worker; then report
+    `job_killed`. The pid is only what the worker has told.
     """
 
     ref: Ref

@@ -40,4 +40,11 @@ class Failed:
     final: bool = False
 
 
-Answer = Recovered | Alone | Failed
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """Others have another account of who is dead, or has the call: nothing was done about it."""
+
+    why: str
+
+
+Answer = Recovered | Alone | Failed | Contested

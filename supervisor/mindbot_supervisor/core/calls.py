@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from mindbot_worker.wire import COMPLETED, KILLED, Beat, Call
@@ -12,6 +12,8 @@ from .model import Change, Ref
 
 OUTCOME_UNKNOWN = "unknown"
 """The call is gone from the beats and its worker did not say how it ended."""
+ROOM_GONE = "room_gone"
+"""Nobody was in the call any more: however its job ended, nobody has lost an agent."""
 
 
 @dataclass(slots=True)
@@ -25,11 +27,13 @@ class CallCounts:
     cut_by_us: int = 0
 
 
-def killed(before: tuple[Call, ...], beat: Beat) -> list[Call]:
-    """Calls of the last beat whose job processes have died since, while their worker lives."""
+def killed(before: tuple[Call, ...], beat: Beat, gone: Collection[str] = ()) -> list[Call]:
+    """Calls of the last beat whose job processes have died since, while their worker lives; but for those whose rooms
+    are `gone`, by job.
+    """
     present = {call.job for call in beat.calls}
     dead = {ended.job for ended in beat.ended if ended.outcome == KILLED}
-    return [call for call in before if call.job in dead and call.job not in present]
+    return [call for call in before if call.job in dead and call.job not in present and call.job not in gone]
 
 
 def started_and_ended(
@@ -40,10 +44,12 @@ def started_and_ended(
     now: float,
     counts: CallCounts,
     elsewhere: Callable[[str], bool] = lambda _: False,
+    gone: Collection[str] = (),
 ) -> Iterator[Change]:
     """The changes between the calls of the last beat and those of `beat`; ended and lost ones are counted.
 
-    `elsewhere` tells by its job whether a call goes on with another agent: then its end here is none.
+    `elsewhere` tells by its job whether a call goes on with another agent: then its end here is none. The rooms of
+    those in `gone` were gone before their jobs ended.
     """
     known = {call.job: call for call in before}
     present = {call.job: call for call in beat.calls}  # a job that is named twice is one call
@@ -56,10 +62,12 @@ def started_and_ended(
             continue
         told = ends.get(job)
         outcome = told.outcome if told is not None else OUTCOME_UNKNOWN
+        if outcome == KILLED and job in gone:
+            outcome = ROOM_GONE
         fields = name(call) | {"outcome": outcome}
         if told is not None and told.summary:
             fields["summary"] = dict(told.summary)
-        if outcome in (COMPLETED, OUTCOME_UNKNOWN):
+        if outcome in (COMPLETED, OUTCOME_UNKNOWN, ROOM_GONE):
             counts.ended += 1
             yield Change(events.CALL_ENDED, now, ref, pid, fields=fields)
         else:

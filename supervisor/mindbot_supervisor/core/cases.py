@@ -44,3 +44,5 @@ class Open:
     """When agents died in a room, lately."""
     gone: dict[str, None] = field(default_factory=dict)
     """Jobs whose calls were taken from their worker; the oldest first."""
+    contested: dict[str, None] = field(default_factory=dict)
+    """Jobs whose calls are not to be moved, as others have another account of them; the oldest first."""

@@ -47,11 +47,14 @@ class Relieved:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Time has passed: `silence` since its last beat, `relieved` if a replacement is ready, `calls` still live."""
+    """Time has passed: `silence` since its last beat, `relieved` if a replacement is ready, `calls` with somebody in
+    them, and until when a job may take to end whose room is gone.
+    """
 
     silence: float = 0.0
     relieved: bool = False
     calls: int = 0
+    closing_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from mindbot_worker.wire import FROM_THREAD, Beat, Call
 
 from . import call_liveness
 from .call_liveness import JobBeat
+from .gone_rooms import GoneRooms
 from .model import Phase, Sample, Worker
 from .policy import Policy
 from .trend import Leak, Trend
@@ -17,7 +18,9 @@ from .trend import Leak, Trend
 WARM_UP = 120.0
 """Seconds after ready in which memory says nothing: job processes are started ahead, modules and caches fill."""
 ERRORS_KEPT = 512
-"""Error reports kept for the window; each may stand for many errors."""
+"""Error reports kept for the window, one a second; each may stand for many errors."""
+DROPS_TOLD_EVERY = 60.0
+"""Seconds between two words on heartbeats that were passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class History:
     """Its calls' job processes, as far as they beat."""
     rejected: int = 0
     rejected_total: int = 0
+    dropped_total: int = 0
+    """Lines that were passed over because there were too many."""
+    drops_told_at: float | None = None
     sample: Sample | None = None
     cpu_over_since: float | None = None
     unregistered_since: float | None = None
@@ -77,6 +83,8 @@ class History:
     provider_errors_seen: int = 0
     provider_errors: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
     trend: Trend = field(default_factory=Trend)
+    rooms: GoneRooms = field(default_factory=GoneRooms)
+    """What is known of the rooms of its calls."""
 
     def __post_init__(self) -> None:
         """One that was handed over by another daemon comes with plain lists."""
@@ -90,7 +98,7 @@ class History:
             return False
         if self.beat is not None and beat.seq <= self.beat.seq:
             return False
-        calls = {call.job: call for call in beat.calls}
+        calls = {call.job: call for call in self.rooms.hear(beat.calls, now, self.born)}
         if len(calls) < len(beat.calls):
             beat = replace(beat, calls=tuple(calls.values()))  # a job that is named twice is one call
         self.rejected = 0
@@ -110,8 +118,12 @@ class History:
         fresh = beat.errors_total - self.errors_seen
         if fresh <= 0:
             return
-        kinds = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
-        self.errors.append((now, fresh, {kind: n for kind, n in kinds.items() if n > 0}))
+        more = {kind: n - self.by_seen.get(kind, 0) for kind, n in beat.errors_by.items()}
+        kinds = {kind: n for kind, n in more.items() if n > 0}
+        if self.errors and int(self.errors[-1][0]) == int(now):
+            _, earlier, by = self.errors.pop()
+            fresh, kinds = earlier + fresh, Counter(by) + Counter(kinds)
+        self.errors.append((now, fresh, kinds))
         self.errors_seen, self.by_seen = beat.errors_total, dict(beat.errors_by)
         if (theirs := beat.errors_of_providers - self.provider_errors_seen) > 0:
             self.provider_errors.append((now, theirs))
@@ -120,6 +132,14 @@ class History:
     def reject(self) -> None:
         self.rejected += 1
         self.rejected_total += 1
+
+    def drop(self, count: int, now: float) -> bool:
+        """Lines were passed over; whether it is time to say so."""
+        self.dropped_total += count
+        if self.drops_told_at is not None and now - self.drops_told_at < DROPS_TOLD_EVERY:
+            return False
+        self.drops_told_at = now
+        return True
 
     def take(self, sample: Sample, now: float, cpu_limit: float) -> None:
         """Take a sample in. CPU counts as high from the first sample above the limit while there is no call."""
@@ -162,6 +182,18 @@ class History:
 
     def calls(self) -> tuple[Call, ...]:
         return self.beat.calls if self.beat is not None else ()
+
+    def attended(self) -> int:
+        """How many calls have somebody in them, as far as that is known."""
+        return sum(self.rooms.attended(call) for call in self.calls())
+
+    def end(self, job: str, now: float) -> None:
+        """This call is over, whatever its worker says of it from now on."""
+        self.rooms.over.add(job)
+        self.jobs.pop(job, None)
+        if self.beat is not None:
+            self.beat = replace(self.beat, calls=tuple(call for call in self.beat.calls if call.job != job))
+            self.trend.calls([call.job for call in self.beat.calls], now)
 
     def errors_within(self, window: float, now: float) -> tuple[int, Mapping[str, int]]:
         """How many errors the last `window` seconds brought, in all and by kind."""
@@ -222,7 +254,5 @@ class History:
 def _later(call: Call, seconds: float) -> Call:
     if seconds <= 0:
         return call
-    idle = call.idle + seconds
-    return Call(
-        call.room, call.job, call.identity, call.pid, call.started, idle, call.state, call.dispatch, call.beat_age
-    )
+    known = (call.dispatch, call.beat_age, call.present, call.gone)
+    return Call(call.room, call.job, call.identity, call.pid, call.started, call.idle + seconds, call.state, *known)

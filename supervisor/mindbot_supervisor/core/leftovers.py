@@ -16,6 +16,7 @@ def adopt(state: State, ref: Ref, pid: int, now: float, *, termed: bool) -> None
     verdict = Verdict(Reason.LEFTOVER, Urgency.DRAIN, detail="started by a daemon that is gone")
     deadline = now + state.policy.pool.drain_timeout
     worker = Worker(ref, now, pid=pid, phase=Phase.DRAINING, leaving=verdict, leftover=True, deadline=deadline)
+    worker = replace(worker, left_at=now)
     state.workers[ref], state.histories[ref] = replace(worker, termed=True), History(born=now)
     remember(state, ref)
     state.tell(events.WORKER_DRAINING, now, worker, reason=verdict.reason.value, detail=verdict.detail)

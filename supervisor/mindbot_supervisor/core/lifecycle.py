@@ -17,7 +17,7 @@ from . import events
 from .actions import Action, DumpStacks, Kill, Terminate, Withdraw
 from .happenings import Began, Happening, Judged, Kept, Moved, Passed, Relieved, Said
 from .model import Change, Phase, Reason, Urgency, Verdict, Worker
-from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, STOP_TIMEOUT, Policy
+from .policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE, Policy
 
 STACKS = {
     Reason.HUNG: STACK_GRACE,
@@ -123,7 +123,7 @@ def _left(move: _Move, calls: int, policy: Policy) -> None:
     """It drains although nobody here asked: somebody else told it to. It is let go, its seat is filled."""
     verdict = Verdict(Reason.LEFT, Urgency.DRAIN, detail="it began to drain unasked")
     deadline = move.now + policy.pool.drain_timeout
-    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline)
+    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline, left_at=move.now)
     move.tell_verdict(events.WORKER_DRAINING, "warning", verdict, calls)
 
 
@@ -138,7 +138,7 @@ def _drain(move: _Move, verdict: Verdict, calls: int, policy: Policy) -> None:
     if move.worker.phase not in (Phase.STARTING, Phase.READY):
         return
     deadline = move.now + policy.pool.drain_timeout
-    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline)
+    move.worker = replace(move.worker, phase=Phase.DRAINING, leaving=verdict, deadline=deadline, left_at=move.now)
     _terminate(move)
     move.tell_verdict(events.WORKER_DRAINING, "info", verdict, calls)
 
@@ -161,7 +161,10 @@ def _condemn(move: _Move, verdict: Verdict, calls: int, grace: float = 0.0) -> N
     stacks = STACKS.get(verdict.reason, 0.0) if worker.pid is not None else 0.0
     wait = HUNG_CALLS_GRACE if hung else max(grace, stacks)
     due = move.now + (stacks if hung else wait)
-    move.worker = replace(worker, phase=Phase.KILLING, leaving=verdict, deadline=move.now + wait, stacks_due=due)
+    left_at = move.now if worker.left_at is None else worker.left_at
+    move.worker = replace(
+        worker, phase=Phase.KILLING, leaving=verdict, deadline=move.now + wait, left_at=left_at, stacks_due=due
+    )
     if stacks:
         move.actions.append(DumpStacks(worker.ref))
     level = "error" if verdict.reason is not Reason.STOP else "warning"
@@ -219,15 +222,24 @@ def _suspect(move: _Move, silence: float, policy: Policy) -> None:
     )
 
 
+def end_of_drain(worker: Worker, closing_until: float, policy: Policy) -> float | None:
+    """When a draining worker is killed: at its deadline, or sooner, if nobody is in a call of it any more."""
+    if worker.quiet_since is None:
+        return worker.deadline
+    stop = max(worker.quiet_since + policy.pool.stop_timeout, closing_until)
+    return stop if worker.deadline is None else min(stop, worker.deadline)
+
+
 def _overdue(move: _Move, passed: Passed, policy: Policy) -> None:
-    """Calls may last until the drain deadline; without any, a worker has STOP_TIMEOUT to end."""
+    """Calls may last until the drain deadline. Without any a worker has `pool.stop_timeout` to end; a job whose room is
+    gone has its own time, and its process is ended then.
+    """
     worker = move.worker
     if passed.calls or worker.quiet_since is None or worker.leftover:
         move.worker = worker = replace(worker, quiet_since=None if passed.calls or worker.leftover else move.now)
-    due, limit = worker.deadline or move.now, policy.pool.drain_timeout
-    if worker.quiet_since is not None and worker.quiet_since + STOP_TIMEOUT < due:
-        due, limit = worker.quiet_since + STOP_TIMEOUT, STOP_TIMEOUT
-    if move.now < due:
+    due = end_of_drain(worker, passed.closing_until, policy)
+    if due is None or move.now < due:
         return
+    limit = policy.pool.drain_timeout if due == worker.deadline else policy.pool.stop_timeout
     verdict = Verdict(Reason.DRAIN_TIMEOUT, Urgency.KILL, limit=limit, detail="still alive after its time to drain")
     _condemn(move, verdict, passed.calls)

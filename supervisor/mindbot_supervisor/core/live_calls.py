@@ -2,52 +2,117 @@
 
 from __future__ import annotations
 
-from mindbot_worker.wire import KILLED, Beat, Call
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mindbot_worker.wire import KILLED, Call
 
 from . import ahead, events, migration
 from .actions import Prepare
-from .calls import killed, lost, started_and_ended
+from .calls import killed, lost, name, started_and_ended
+from .claims import Rival
 from .happenings import Moved
 from .model import Death, Phase, Reason, Ref, Verdict, Worker
 from .state import State
 
 
-def follow(
-    state: State, before: tuple[Call, ...], beat: Beat, worker: Worker, now: float, hung: frozenset[str] = frozenset()
-) -> None:
-    """What became of its calls since its last beat; one whose agent was killed is given a new one.
-
-    `hung`: jobs that we killed ourselves, as they were hung.
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A worker's calls when it was last heard, and by job: those whose rooms were gone, so that nobody has lost an
+    agent, and those whose processes we killed ourselves, as they were hung.
     """
-    recovery, pid = state.recovery, worker.pid
-    if recovery is None:
-        state.changes += started_and_ended(before, beat, worker.ref, pid, now, state.counts)
-        return
-    for call in [] if state.stopping else killed(before, beat):
-        ours = call.job in hung
-        reason = Reason.HUNG.value if ours else KILLED
-        state.make(recovery.lost(call, worker.ref, pid, now, reason=reason, ours=ours))
-    for change in started_and_ended(before, beat, worker.ref, pid, now, state.counts, recovery.elsewhere):
+
+    calls: tuple[Call, ...]
+    gone: Collection[str] = ()
+    hung: Collection[str] = ()
+
+
+def claim(state: State, ref: Ref, calls: Iterable[Call]) -> list[tuple[Call, Rival]]:
+    """Note what this worker says that it has; what of it another one has, and that is news."""
+    replaced = state.recovery.left if state.recovery is not None else lambda _: False
+    return state.claims.hear(ref, calls, replaced)
+
+
+def follow(state: State, before: Before, worker: Worker, now: float) -> None:
+    """What became of its calls since its last beat; one whose agent was killed is given a new one."""
+    recovery, ref, pid, history = state.recovery, worker.ref, worker.pid, state.histories[worker.ref]
+    assert history.beat is not None
+    for call, rival in claim(state, ref, history.calls()):
+        contest(state, worker, call, rival.ref, now)
+    beat = replace(history.beat, calls=state.settled(ref))
+    died = killed(before.calls, beat, before.gone)
+    contested = {call.job for call in died if not _is_left(state, call) and _has_rival(state, worker, call, now)}
+    if recovery is not None and not state.stopping:
+        for call in (call for call in died if call.job not in contested):
+            ours = call.job in before.hung
+            reason = Reason.HUNG.value if ours else KILLED
+            state.make(recovery.lost(call, ref, pid, now, reason=reason, ours=ours))
+    elsewhere = recovery.elsewhere if recovery is not None else lambda _: False
+    others = partial(_either, contested, elsewhere)
+    for change in started_and_ended(before.calls, beat, ref, pid, now, state.counts, others, before.gone):
         state.changes.append(change)
+        if recovery is None:
+            continue
         room, job = str(change.fields["room"]), str(change.fields["job"])
         if change.event == events.CALL_STARTED:
-            recovery.started(room, job, worker.ref)
+            recovery.started(room, job, ref)
         else:
             recovery.over(room, job, well=change.event == events.CALL_ENDED)
 
 
-def worker_gone(state: State, worker: Worker, verdict: Death, calls: tuple[Call, ...], now: float) -> None:
-    """Its calls are recovered where that is enabled, and counted by how it ended where not."""
+def _either(jobs: Collection[str], elsewhere: Callable[[str], bool], job: str) -> bool:
+    return job in jobs or elsewhere(job)
+
+
+def _is_left(state: State, call: Call) -> bool:
+    """Whether this call is on its way to another agent already, or has gone there."""
+    return state.recovery is not None and state.recovery.left(call.job)
+
+
+def contest(state: State, worker: Worker, call: Call, rival: Ref, now: float) -> None:
+    """Two living workers name the same call, or the same agent, as their own."""
+    detail = f"worker {rival}, which lives, has it by its own word: nothing is done about this call"
+    fields = {**name(call), "identity": call.identity, "rival": str(rival), "detail": detail}
+    state.tell(events.CALL_CONTESTED, now, worker, "warning", **fields)
+
+
+def _has_rival(state: State, worker: Worker, call: Call, now: float) -> bool:
+    """Whether another living worker says that it has this call: then that is told, and its end is counted as one."""
+    rival = state.claims.rival_of(worker.ref, call.job)
+    if rival is not None:
+        state.counts.ended += 1
+        contest(state, worker, call, rival, now)
+    return rival is not None
+
+
+def worker_gone(
+    state: State,
+    worker: Worker,
+    verdict: Death,
+    calls: tuple[Call, ...],
+    now: float,
+    *,
+    gone: Collection[str] = (),
+) -> None:
+    """Its calls are recovered where that is enabled, and counted by how it ended where not.
+
+    `gone`: those whose rooms were gone before: nobody was in them.
+    """
     if state.recovery is not None:
         for call in calls:
             state.recovery.left_alone(call.job, now)
         calls = tuple(call for call in calls if not state.recovery.left(call.job))
-        if verdict is not Death.ASKED and not state.stopping:
-            for call in calls:
-                ours = verdict is Death.KILLED
-                state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
-            _announce(state, sum(call.job in state.recovery.cases for call in calls))
-            return
+    state.counts.ended += sum(call.job in gone for call in calls)
+    calls = tuple(call for call in calls if call.job not in gone)
+    if verdict is not Death.ASKED:
+        calls = tuple(call for call in calls if not _has_rival(state, worker, call, now))
+    if state.recovery is not None and verdict is not Death.ASKED and not state.stopping:
+        ours = verdict is Death.KILLED
+        for call in calls:
+            state.make(state.recovery.lost(call, worker.ref, worker.pid, now, reason=verdict.value, ours=ours))
+        _announce(state, sum(call.job in state.recovery.cases for call in calls))
+        return
     if verdict is Death.KILLED:
         state.counts.cut_by_us += len(calls)
     elif verdict is not Death.ASKED:
@@ -104,7 +169,8 @@ def _announce(state: State, calls: int) -> None:
 
 def _unmoved(state: State, ref: Ref) -> list[Call]:
     left = state.recovery.left if state.recovery is not None else lambda _: False
-    return [call for call in state.histories[ref].calls() if not left(call.job)]
+    gone = state.histories[ref].rooms.since
+    return [call for call in state.settled(ref) if not left(call.job) and call.job not in gone]
 
 
 def _seats_beside(state: State, ref: Ref) -> int:

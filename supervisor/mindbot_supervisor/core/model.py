@@ -147,6 +147,8 @@ class Worker:
     """A dead daemon's worker: it finishes its calls, of which nothing is known, until its deadline."""
     deadline: float | None = None
     """DRAINING: killed if still alive then. KILLING: the (next) SIGKILL."""
+    left_at: float | None = None
+    """When it was told to finish, or condemned, whichever came first."""
     quiet_since: float | None = None
     """DRAINING: when its last call was gone."""
     stacks_due: float | None = None

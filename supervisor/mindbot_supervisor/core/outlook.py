@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from . import stalled_calls
 from .history import History
+from .lifecycle import end_of_drain
 from .model import Phase, Worker
-from .policy import STOP_TIMEOUT, Policy
+from .policy import Policy
 from .rules.silence import start_limit
 from .shortage import Shortage
 from .slots import Slot
@@ -33,7 +34,7 @@ def of_worker(worker: Worker, history: History, slot: Slot | None, policy: Polic
         case Phase.READY:
             yield from _ready(worker, history, policy)
         case Phase.DRAINING:
-            yield from _draining(worker, len(history.calls()))
+            yield from _draining(worker, history, policy)
         case Phase.KILLING:
             waits = "SIGKILL, sooner once its replacement is ready"
             yield Coming("SIGKILL again, until it is gone" if worker.killed else waits, worker.deadline)
@@ -77,11 +78,18 @@ def _ready(worker: Worker, history: History, policy: Policy) -> Iterator[Coming]
         yield Coming("hung and killed, if it is not heard by then", history.loop_at + policy.limits.hung_after)
 
 
-def _draining(worker: Worker, calls: int) -> Iterator[Coming]:
-    if calls:
-        yield Coming(f"its {calls} calls may go on; killed if one still lasts then", worker.deadline)
+def _draining(worker: Worker, history: History, policy: Policy) -> Iterator[Coming]:
+    attended, timeout = history.attended(), policy.pool.gone_room_timeout
+    for job, at in history.rooms.since.items():
+        yield Coming(f"the process of job {job}, whose room is gone, is ended if it still lives then", at + timeout)
+    if attended:
+        yield Coming(f"its {attended} calls may go on; killed if one still lasts then", worker.deadline)
         return
-    due = worker.deadline
-    if worker.quiet_since is not None:
-        due = min(worker.quiet_since + STOP_TIMEOUT, due if due is not None else float("inf"))
-    yield Coming("it ends by itself; killed if it is still alive then", due)
+    yield Coming("it ends by itself; killed if it is still alive then", deadline(worker, history, policy))
+
+
+def deadline(worker: Worker, history: History, policy: Policy) -> float | None:
+    """When a worker that is leaving is killed at the latest; None for one that is not."""
+    if worker.phase is Phase.DRAINING and not history.attended():
+        return end_of_drain(worker, history.rooms.closing_until(policy.pool.gone_room_timeout), policy)
+    return worker.deadline if worker.phase in (Phase.DRAINING, Phase.KILLING) else None

@@ -17,8 +17,6 @@ OWN_SHARE_MAX = 0.5
 SOFT_SHARE = 0.75
 """Of a worker's hard limit, where it is drained ("auto")."""
 
-STOP_TIMEOUT = 15.0
-"""Seconds a worker with no call may take to end after SIGTERM. LiveKit gives its idle job processes 10 s."""
 STACK_GRACE = 1.0
 """Seconds between asking for stacks and SIGKILL: faulthandler answered within 0.6 s in the middle of a C call."""
 MEMORY_STACK_GRACE = 0.3

@@ -7,17 +7,31 @@ follows from a fact is decided beside this file: `verdicts` (the rules at a tick
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mindbot_worker.wire import Beat, Failure
 
-from . import boot, death, events, host_stall, leftovers, live_calls, requests, seats, stalled_calls, verdicts
+from . import (
+    boot,
+    death,
+    empty_calls,
+    events,
+    evidence,
+    host_stall,
+    leftovers,
+    live_calls,
+    requests,
+    seats,
+    stalled_calls,
+    verdicts,
+)
 from .actions import Action, GiveUp, Kill
-from .answers import Alone, Answer, Recovered, Terms
+from .answers import Alone, Answer, Contested, Recovered, Terms
 from .boot import CONFIG_ERROR
 from .call_liveness import Found
 from .cases import Open
+from .evidence import ListedJob
 from .happenings import Began, Said
 from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
 from .policy import Policy
@@ -82,11 +96,13 @@ class Pool(State):
         worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        before, hung = history.calls(), stalled_calls.killed_jobs(history)
+        before = live_calls.Before(
+            self.settled(ref), frozenset(history.rooms.since), stalled_calls.killed_jobs(history)
+        )
         if not history.hear(beat, now):
             return Effects()
-        if before or beat.calls:
-            live_calls.follow(self, before, beat, worker, now, hung)
+        if before.calls or beat.calls:
+            live_calls.follow(self, before, worker, now)
             stalled_calls.stopped(self, ref, stopped)
         self.step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
         return self._effects(now)
@@ -97,8 +113,9 @@ class Pool(State):
         return self._effects(now)
 
     def job_killed(self, ref: Ref, job: str, found: Found, now: float) -> Effects:
-        """A hung job process was killed, or not, if it is none of this worker's."""
-        stalled_calls.killed(self, ref, job, found, now)
+        """A job process that was to be killed was, or not, if it is none of this worker's."""
+        if not empty_calls.killed(self, ref, job, found, now):
+            stalled_calls.killed(self, ref, job, found, now)
         return self._effects(now)
 
     def beat_rejected(self, ref: Ref, why: str, now: float) -> Effects:
@@ -111,6 +128,16 @@ class Pool(State):
         if history.rejected <= 3 or history.rejected % limit == 0:  # a flood of garbage must not become one of lines
             fields: dict[str, object] = {"detail": why, "value": history.rejected, "total": history.rejected_total}
             self.tell(events.BEAT_REJECTED, now, worker, "warning", **fields, limit=limit)
+        return self._effects(now)
+
+    def beats_dropped(self, ref: Ref, count: int, now: float) -> Effects:
+        """So many lines of the heartbeat pipe were not even read: the worker sends too many."""
+        worker, history = self.workers.get(ref), self.histories.get(ref)
+        if worker is None or history is None:
+            return Effects()
+        if history.drop(count, now):
+            detail = "it sends more heartbeats than are read: of those in between only the newest counts"
+            self.tell(events.BEAT_DROPPED, now, worker, "warning", value=history.dropped_total, detail=detail)
         return self._effects(now)
 
     def sample(self, ref: Ref, sample: Sample, now: float) -> Effects:
@@ -128,16 +155,17 @@ class Pool(State):
 
     def exited(self, ref: Ref, ended: Exit, now: float) -> Effects:
         """The worker's process is gone."""
-        worker, history = self.workers.pop(ref, None), self.histories.pop(ref, None)
+        worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        calls = history.calls()
+        calls = self.settled(ref)
+        del self.workers[ref], self.histories[ref]
         last = death.describe(worker, ended, now, len(calls))
         self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
         level = "info" if last.verdict is Death.ASKED else "error"
         failure = history.beat.failure if history.beat is not None else None
         self.tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure, ended.detail))
-        live_calls.worker_gone(self, worker, last.verdict, calls, now)
+        live_calls.worker_gone(self, worker, last.verdict, calls, now, gone=history.rooms.since)
         self._forget(ref, now)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
             self._fell(worker, ended, failure, now)
@@ -164,6 +192,7 @@ class Pool(State):
         self.shortage.gone(ref, now)
         self.warned = {warned for warned in self.warned if warned[0] != ref}
         self.hurried.discard(ref)
+        self.claims.forget(ref)
         self.pressure.forget(ref)
         seats.forget_surplus(self, ref.slot)
 
@@ -178,9 +207,18 @@ class Pool(State):
             self.make(self.recovery.answered(job, answer, now))
             self.reseat = True
             live_calls.end_moved(self, now)
-            if isinstance(answer, Recovered | Alone):  # one that failed is tried again at the next tick
+            if isinstance(answer, Recovered | Alone | Contested):  # one that failed is tried again at the next tick
                 live_calls.move_next(self, now)
         return self._effects(now)
+
+    def rooms_listed(self, asked: Collection[str], listed: Collection[str], now: float) -> Effects:
+        """LiveKit was asked for these rooms, and has listed those of them that exist."""
+        empty_calls.livekit_lists(self, asked, listed, now)
+        return self._effects(now)
+
+    def speaks_against(self, job: str, listed: Sequence[ListedJob]) -> str:
+        """Why nothing may be done about the agent of this job, by what LiveKit lists for its room; else empty."""
+        return evidence.against(self, job, listed)
 
     def left_alone(self, job: str, since: float) -> Effects:
         """The agent of a call that is moved is out of the room, and its successor may go in."""
@@ -200,6 +238,7 @@ class Pool(State):
             verdicts.pass_time(self, self.workers[ref], now)
         if self.recovery is not None:
             self.make(self.recovery.tick(now))
+        self.changes += self.rates.report(now)
         self.reseat = True
         return self._effects(now)
 
@@ -221,6 +260,8 @@ class Pool(State):
         self.reseat = True
         if self.recovery is not None:
             self.make(self.recovery.resume(recovery or Open(), self.counts, now))
+        for ref, history in self.histories.items():
+            live_calls.claim(self, ref, history.calls())
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 
@@ -234,9 +275,11 @@ class Pool(State):
         requests.restart(self, indexes, now, reason, hurry=hurry)
         return self._effects(now)
 
-    def drain(self, indexes: Iterable[int], now: float) -> Effects:
-        """Let the workers of these slots finish, and leave their seats empty until a restart fills them."""
-        requests.drain(self, indexes, now)
+    def drain(self, indexes: Iterable[int], now: float, by: str = "") -> Effects:
+        """Let the workers of these slots finish, and leave their seats empty until a restart fills them. `by`: who
+        asked for it, where that is known.
+        """
+        requests.drain(self, indexes, now, by)
         return self._effects(now)
 
     def scale(self, workers: int, now: float) -> Effects:
@@ -285,7 +328,7 @@ class Pool(State):
 
     def _effects(self, now: float) -> Effects:
         seats.settle(self, now)
-        effects = Effects(tuple(self.actions), tuple(self.changes))
+        effects = Effects(tuple(self.actions), self.rates.admit(self.changes))
         self.actions.clear()
         self.changes.clear()
         return effects

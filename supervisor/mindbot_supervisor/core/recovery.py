@@ -13,7 +13,7 @@ from mindbot_worker.wire import CALL_ENDING, Call
 
 from . import deaths, events
 from .actions import Action, Forget, Recover
-from .answers import Alone, Answer, Failed, Recovered, Terms
+from .answers import Alone, Answer, Contested, Failed, Recovered, Terms
 from .calls import CallCounts, name
 from .cases import Case, Open
 from .model import Change, Ref
@@ -30,6 +30,9 @@ CALLERS_FIRST = 1.0
 sooner: the start of a worker takes 0.2 s of CPU, and five agents that come at once need all of two cores."""
 PRESSED = 4
 """Times as many calls are moved side by side where whoever has not moved in time is cut: a longer gap is no loss."""
+CASES_MAX, CASES_OF_ONE = 1024, 128
+"""So many calls are on their way to a new agent at one time, in all and of one worker: a worker can list as many calls
+as it likes, and each would be a question to LiveKit. A worker takes ten, unless told otherwise."""
 REMEMBERED = 4096
 """Calls that were taken away from their worker and are not gone from its beats yet."""
 
@@ -65,6 +68,8 @@ class Recovery:
         case = Case(call, ref, pid, died.since if died else now, reason, ours, attempt=attempts)
         if case.attempt >= self.terms.attempts:
             return self._give_up(case, now, events.CALL_QUARANTINED, f"{died_here} agents died in this room")
+        if died is None and self._full(ref):
+            return self._give_up(case, now, events.CALL_LOST, "too many calls were lost at once to recover this one")
         return self._try(case, now, replaces=died.call.job if died else "")
 
     def move(
@@ -76,7 +81,8 @@ class Recovery:
         moves: Moves = []
         at_once = self.terms.at_once * (PRESSED if pressed else 1)
         room = at_once - sum(case.moved for case in self.cases.values())
-        wanted = [call for call in calls if call.job not in self.cases and call.state != CALL_ENDING]
+        known = (self.cases, self.open.contested)
+        wanted = [call for call in calls if call.state != CALL_ENDING and not any(call.job in each for each in known)]
         for call in wanted[: max(room, 0)]:
             moves += self._try(Case(call, ref, pid, now, reason, ours=True, moved=True, attended=True), now)
         return moves
@@ -111,6 +117,8 @@ class Recovery:
         match answer:
             case Alone():
                 return self._over(case.call, case.ref, case.pid, now)
+            case Contested(why=why):
+                return self._contest(case, why, now)
             case Failed(untouched=True, why=why) if case.attended:
                 return self._leave(case, why, now)
             case Failed(blind=True, untouched=False) if case.successor:
@@ -178,6 +186,9 @@ class Recovery:
     def moving(self, ref: Ref) -> bool:
         """Whether a call of this worker is still on its way to another one."""
         return any(case.moved and case.ref == ref for case in self.cases.values())
+
+    def _full(self, ref: Ref) -> bool:
+        return len(self.cases) >= CASES_MAX or sum(case.ref == ref for case in self.cases.values()) >= CASES_OF_ONE
 
     def is_urgent(self, now: float) -> bool:
         """Whether a caller has lost the agent just now, and a new one is on its way."""
@@ -251,6 +262,17 @@ class Recovery:
         fields: dict[str, object] = {**name(call), "outcome": "alone"}
         return [Change(events.CALL_ENDED, now, ref, pid, fields=fields), Forget(call)]
 
+    def _contest(self, case: Case, why: str, now: float) -> Moves:
+        """Nothing is done about the call, nor about what was kept of it: it may be somebody else's."""
+        told = _change(events.CALL_CONTESTED, case, now, "warning", identity=case.call.identity, detail=why)
+        if case.attended:
+            self._leave(case, why, now)
+            _remember(self.open.contested, case.call.job)
+        else:
+            self._close(case)
+            self._counts.ended += 1
+        return [told]
+
     def _give_up(self, case: Case, now: float, event: str, why: str) -> Moves:
         self._close(case)
         if case.ours:
@@ -265,9 +287,7 @@ class Recovery:
         self._pass_over(case.call.job)
 
     def _pass_over(self, job: str) -> None:
-        self.open.gone[job] = None
-        while len(self.open.gone) > REMEMBERED:
-            del self.open.gone[next(iter(self.open.gone))]
+        _remember(self.open.gone, job)
 
     def _supersede(self, job: str) -> Case | None:
         """The case whose new agent this dead one was; it goes on as the dead one's own, if nobody else has the call."""
@@ -277,6 +297,13 @@ class Recovery:
                     self._close(case)
                 return case
         return None
+
+
+def _remember(jobs: dict[str, None], job: str) -> None:
+    """The latest REMEMBERED are kept."""
+    jobs[job] = None
+    while len(jobs) > REMEMBERED:
+        del jobs[next(iter(jobs))]
 
 
 def _change(event: str, case: Case, now: float, level: str, **fields: object) -> Change:

@@ -26,9 +26,9 @@ def restart(state: State, indexes: Iterable[int], now: float, reason: Reason, *,
     state.reseat = True
 
 
-def drain(state: State, indexes: Iterable[int], now: float) -> None:
+def drain(state: State, indexes: Iterable[int], now: float, by: str) -> None:
     for index in indexes:
-        state.slots[index] = replace(state.slots[index], emptied=True)
+        state.slots[index] = slots.emptied(state.slots[index], now, by)
         _empty(state, index, Verdict(Reason.OPERATOR, Urgency.DRAIN), now)
 
 
@@ -54,18 +54,18 @@ def stop(state: State, now: float) -> None:
     state.stopping = True
     verdict = Verdict(Reason.STOP, Urgency.DRAIN)
     for worker in list(state.workers.values()):
-        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Relieved(verdict, state.people_on(worker.ref)), now)
 
 
 def stop_now(state: State, now: float) -> None:
     state.stopping = True
     verdict = Verdict(Reason.STOP, Urgency.KILL)
     for worker in list(state.workers.values()):
-        state.step(worker, Judged(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Judged(verdict, state.people_on(worker.ref)), now)
     if state.recovery is not None:
         state.make(state.recovery.stop(now))
 
 
 def _empty(state: State, index: int, verdict: Verdict, now: float) -> None:
     for worker in state.in_slot(index):
-        state.step(worker, Relieved(verdict, state.calls_of(worker.ref)), now)
+        state.step(worker, Relieved(verdict, state.people_on(worker.ref)), now)

@@ -21,7 +21,7 @@ def carry_on(state: State, now: float) -> None:
     rollout.skip({ref for ref, worker in state.workers.items() if worker.seated})
     while rollout.pending and admit(state.workers.values(), state.policy):
         worker = state.workers[rollout.begin()]
-        state.step(worker, Judged(Verdict(rollout.reason, Urgency.DRAIN), state.calls_of(worker.ref)), now)
+        state.step(worker, Judged(Verdict(rollout.reason, Urgency.DRAIN), state.people_on(worker.ref)), now)
     if not rollout.active:
         state.changes.append(Change(events.ROLLOUT_FINISHED, now, fields=rollout.fields()))
 

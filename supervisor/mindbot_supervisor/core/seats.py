@@ -46,7 +46,7 @@ def _relieve(state: State, now: float) -> None:
     for worker in list(state.workers.values()):
         soft = worker.leaving is not None and worker.phase in (Phase.STARTING, Phase.READY)
         if soft and worker.leaving is not None and state.relieved(worker):
-            state.step(worker, Relieved(worker.leaving, state.calls_of(worker.ref)), now)
+            state.step(worker, Relieved(worker.leaving, state.people_on(worker.ref)), now)
 
 
 def _fill(state: State, now: float) -> None:
@@ -128,3 +128,4 @@ def forget_surplus(state: State, index: int) -> None:
     if slot is not None and slot.surplus and not state.in_slot(index):
         state.generations[index] = slot.generation
         del state.slots[index]
+        state.names.forget(index)

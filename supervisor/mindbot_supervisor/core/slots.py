@@ -25,6 +25,9 @@ class Slot:
     parkings: int = 0
     emptied: bool = False
     """Drained by the operator: stays empty until a restart fills it."""
+    emptied_at: float | None = None
+    emptied_by: str = ""
+    """Since when, and by whom, where that is known."""
     surplus: bool = False
     """Scaled away: it ends with its worker."""
     restarts: int = 0
@@ -54,7 +57,12 @@ def healthy(slot: Slot) -> Slot:
 
 def wanted(slot: Slot) -> Slot:
     """The slot as an operator's restart leaves it: filled at once, whatever was before."""
-    return replace(healthy(slot), emptied=False)
+    return replace(healthy(slot), emptied=False, emptied_at=None, emptied_by="")
+
+
+def emptied(slot: Slot, now: float, by: str) -> Slot:
+    """The slot as a drain leaves it; one that was drained before stays as it was."""
+    return slot if slot.emptied else replace(slot, emptied=True, emptied_at=now, emptied_by=by)
 
 
 def filled(slot: Slot) -> Slot:

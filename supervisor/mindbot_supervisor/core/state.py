@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from mindbot_worker.wire import Call
+
 from .actions import Action
 from .boot import Boot
 from .brake import Brake
 from .calls import CallCounts
+from .claims import Claims
+from .event_rates import EventRates
 from .happenings import Happening
 from .history import History, Observation
 from .lifecycle import step
 from .model import Change, Phase, Reason, Ref, Worker
+from .names import Names
 from .policy import START_STAGGER, Policy
 from .pressure import Pressure
 from .recovery import Moves, Recovery
@@ -29,6 +34,8 @@ class State:
         self.generations: dict[int, int] = {}
         """The last generation of each slot that was scaled away."""
         self.counts = CallCounts()
+        self.names, self.rates = Names(), EventRates()
+        self.claims = Claims()
         self.restarts: dict[Reason, int] = {}
         self.recovery: Recovery | None = None
         self.rollout: Rollout | None = None
@@ -57,12 +64,28 @@ class State:
 
     @property
     def active_calls(self) -> int:
-        """A call that has been passed on, and whose old agent still leaves, is one call."""
-        calls = (call for history in self.histories.values() for call in history.calls())
-        return sum(self.recovery is None or not self.recovery.passed_on(call.job) for call in calls)
+        """A call that has been passed on, and whose old agent still leaves, is one call. One without a room is none."""
+        return sum(
+            call.job not in history.rooms.since and (self.recovery is None or not self.recovery.passed_on(call.job))
+            for ref, history in self.histories.items()
+            for call in self.settled(ref)
+        )
 
     def calls_of(self, ref: Ref) -> int:
+        """The calls that it lists: each takes a job process, whoever is in it."""
         return len(self.histories[ref].calls())
+
+    def settled(self, ref: Ref) -> tuple[Call, ...]:
+        """The calls that it lists, and no other living worker has."""
+        return tuple(call for call in self.histories[ref].calls() if not self.claims.is_contested(ref, call.job))
+
+    def rooms(self) -> list[str]:
+        """The rooms of all live calls."""
+        return list({call.room: None for history in self.histories.values() for call in history.calls()})
+
+    def people_on(self, ref: Ref) -> int:
+        """The calls that must be waited for: those with somebody in them."""
+        return self.histories[ref].attended()
 
     def in_slot(self, index: int) -> list[Worker]:
         return [worker for ref, worker in self.workers.items() if ref.slot == index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from . import brake, events, live_calls, seats
+from . import brake, empty_calls, events, live_calls, seats
 from .admission import admit
 from .happenings import Judged, Passed
 from .model import Phase, Reason, Ref, Urgency, Verdict, Worker
@@ -54,7 +54,7 @@ def _act_on(state: State, ref: Ref, verdict: Verdict, now: float) -> None:
     worker = state.workers[ref]
     if verdict.urgency is Urgency.KILL:
         if worker.phase is not Phase.KILLING:
-            state.step(worker, Judged(verdict, state.calls_of(ref), live_calls.grace(state, ref, verdict)), now)
+            state.step(worker, Judged(verdict, state.people_on(ref), live_calls.grace(state, ref, verdict)), now)
             seats.fail(state, worker, now, verdict.reason)
         return
     _warn_once(state, worker, verdict, now)
@@ -63,7 +63,7 @@ def _act_on(state: State, ref: Ref, verdict: Verdict, now: float) -> None:
     if not worker.seated or state.stopping or not state.brake.blames(ref, verdict.reason, now):
         return
     if admit(state.workers.values(), state.policy):
-        state.step(worker, Judged(verdict, state.calls_of(ref)), now)
+        state.step(worker, Judged(verdict, state.people_on(ref)), now)
         seats.fail(state, worker, now, verdict.reason)
 
 
@@ -82,7 +82,9 @@ def pass_time(state: State, worker: Worker, now: float) -> None:
     if history.beat is None and not state.policy.beats_required:
         silence = 0.0
     relieved = worker.phase is Phase.KILLING and state.relieved(worker)
-    state.step(worker, Passed(silence, relieved, len(history.calls())), now)
+    empty_calls.act(state, worker, now)
+    closing_until = history.rooms.closing_until(state.policy.pool.gone_room_timeout)
+    state.step(worker, Passed(silence, relieved, history.attended(), closing_until), now)
     worker = state.workers[worker.ref]
     live_calls.move(state, worker, now)
     seats.forgive(state, worker, now)

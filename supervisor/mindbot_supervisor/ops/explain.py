@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mindbot_supervisor.core import outlook, stalled_calls
 from mindbot_supervisor.core.margins import Margin, margins
-from mindbot_supervisor.core.model import Ref, Verdict
+from mindbot_supervisor.core.model import Ref, Verdict, Worker
 from mindbot_supervisor.core.outlook import Coming
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.rules import judge, silence
+from mindbot_supervisor.core.slots import Slot
 from mindbot_supervisor.errors import Refused
 
 from .flight import Recorder
@@ -64,7 +65,7 @@ class Explainer:
         coming = outlook.of_worker(worker, pool.histories[ref], pool.slots.get(ref.slot), pool.policy)
         if ref in pool.shortage.waiting:
             coming = outlook.of_waiting(pool.shortage)
-        record = self.flights.live(ref, self.now)
+        record, beside = self.flights.live(ref, self.now), self._beside(ref.slot, ref)
         return {
             "worker": str(ref),
             "slot": ref.slot,
@@ -74,10 +75,13 @@ class Explainer:
             "found": _verdict(found),
             "stalled": [{"room": each.call.room, "pid": each.call.pid, **stall_told(each)} for each in stalls],
             "rules": [_margin(each) for each in margins(seen, pool.policy)],
-            "next": [self._coming(each) for each in coming],
+            "next": [*(self._coming(each) for each in coming), *self._next_of(beside)],
             "held": asdict(pool.brake.hold) if pool.brake.hold is not None else None,
             "leak": row.get("leak"),
             "status": row,
+            "beside": beside,
+            "deadline": row.get("deadline"),
+            "deadline_in": row.get("deadline_in"),
             "changes": record["changes"][-RECENT:],
             "stack": record["stack"],
             "last_exit": self._last(ref.slot),
@@ -92,8 +96,34 @@ class Explainer:
         slot = self.pool.slots.get(index)
         seated = next((ref for ref, worker in self.pool.workers.items() if ref.slot == index and worker.seated), None)
         if seated is not None:
-            return {"successor": str(seated), "next": []}
-        return {"successor": None, "next": [self._coming(each) for each in outlook.of_slot(slot)] if slot else []}
+            return {"successor": str(seated), "next": [], "beside": self._beside(index, seated)}
+        coming = [self._coming(each) for each in outlook.of_slot(slot)] if slot else []
+        return {"successor": None, "next": [*self._of_drain(slot), *coming], "beside": self._beside(index, None)}
+
+    def _of_drain(self, slot: Slot | None) -> Iterator[Json]:
+        """Since when a slot is empty because somebody wanted it so, and who that was."""
+        if slot is not None and slot.emptied_at is not None:
+            by = f" by {slot.emptied_by}" if slot.emptied_by else ""
+            yield {"what": f"it was drained{by} {self.now - slot.emptied_at:.0f} s ago", "in": None}
+
+    def _beside(self, index: int, but: Ref | None) -> list[Json]:
+        """The other workers of the slot, which are on their way out: since when, why, with whose calls, until when."""
+        return [self._leaving(worker) for worker in self.pool.in_slot(index) if worker.ref != but]
+
+    def _leaving(self, worker: Worker) -> Json:
+        row: Json = next((row for row in self.status["workers"] if row["worker"] == str(worker.ref)), {})
+        kept = ("phase", "leaving", "leaving_since", "deadline", "deadline_in")
+        rooms = [call.room for call in self.pool.histories[worker.ref].calls()]
+        return {"worker": str(worker.ref), **{key: row.get(key) for key in kept}, "calls": rooms}
+
+    def _next_of(self, others: Iterable[Json]) -> Iterator[Json]:
+        """When those end at the latest, for whoever asks for the slot and is told of its newest worker."""
+        for other in others:
+            reason, calls = other["leaving"] or "asked to", len(other["calls"])
+            what = (
+                f"worker {other['worker']} of the same slot, {other['phase']} ({reason}) with {calls} calls, is killed"
+            )
+            yield {"what": f"{what} if it still lives then", "in": other["deadline_in"]}
 
     def _last(self, slot: int) -> Json | None:
         """In short: what became of the slot's previous worker."""

@@ -19,8 +19,13 @@ from .figures import of_beat, of_sample
 
 MINUTE = 60
 """Beats and samples kept of one worker, at most one a second: its last minute."""
-LINES, CHANGES = 40, 64
-"""Log lines and changes kept of one worker."""
+LINES, CHANGES, CALL_CHANGES = 40, 64, 32
+"""Log lines and changes kept of one worker; those of its calls are kept apart, so that no number of calls pushes its
+own life out of the record."""
+ROOMS, ROOM_MAX = 16, 100
+"""Rooms that are named with a beat, and characters of each; how many there were is told beside them."""
+BEAT_ENTRIES = 64
+"""A beat with more calls, ends and pids than that is kept as it is shown: sixty whole ones would be megabytes."""
 TEXT_MAX = 1000
 """Characters kept of one log line."""
 STACK_MAX = 64 * 1024
@@ -33,6 +38,9 @@ SPEECH = frozenset({"user.speech", "agent.speech", "transcript.interim"})
 SPOKEN = frozenset({"transcript", "user_transcript", "agent_transcript", "chat_ctx", "utterance", "said_text"})
 """Fields in which LiveKit and agents log what was said, whatever the event."""
 EVIDENCE = frozenset({"value", "limit", "detail", "reason"})
+CALL_EVENTS = "call."
+WITH_STACK = frozenset({events.CALL_STALLED, events.CALL_HUNG, events.CALL_GONE})
+"""Events that come with the stack of a job process."""
 QUIET_ENDS = frozenset({(Death.ASKED.value, Reason.STOP.value)})
 """Ends that nobody will ask about: not written to the journal."""
 
@@ -49,6 +57,7 @@ class _Flight:
     """Those that came from an earlier version are as they are shown."""
     lines: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LINES))
     changes: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=CHANGES))
+    calls: deque[tuple[float, Json]] = field(default_factory=lambda: deque(maxlen=CALL_CHANGES))
     pid: int | None = None
     stack: str | None = None
     verdict: Json = field(default_factory=dict)
@@ -77,7 +86,8 @@ class Recorder:
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     def beat(self, ref: Ref, beat: Beat, now: float) -> None:
-        _keep(self._of(ref).beats, now, beat)
+        large = len(beat.calls) + len(beat.ended) + len(beat.pids) > BEAT_ENTRIES
+        _keep(self._of(ref).beats, now, _shown(beat) if large else beat)
 
     def sample(self, ref: Ref, sample: Sample, now: float) -> None:
         _keep(self._of(ref).samples, now, sample)
@@ -89,18 +99,19 @@ class Recorder:
 
     def change(self, change: Change) -> None:
         """A worker that exited is complete only after the changes that come with it: then call `finish`."""
-        if change.worker is None:
-            return
+        of_calls = change.event.startswith(CALL_EVENTS)
+        if change.worker is None or (of_calls and change.worker not in self._flights):
+            return  # what becomes of a call after the end of its worker is no part of the worker's record
         flight = self._of(change.worker)
         flight.pid = change.pid if change.pid is not None else flight.pid
         if change.event == events.WORKER_STACK:
             stack = change.fields.get("stack") or change.fields.get("detail")
             flight.stack = str(stack)[:STACK_MAX] if stack else flight.stack
             return
-        fields = dict(change.fields)
-        if change.event in (events.CALL_STALLED, events.CALL_HUNG) and (stack := fields.pop("stack", None)):
+        kept, fields = flight.calls if of_calls else flight.changes, dict(change.fields)
+        if change.event in WITH_STACK and (stack := fields.pop("stack", None)):
             flight.stack = f"call {fields.get('room')}, process {fields.get('process')}\n{stack}"[:STACK_MAX]
-        flight.changes.append((change.at, {"event": change.event, **fields}))
+        kept.append((change.at, {"event": change.event, **fields}))
         if change.event in (events.LIMIT_WARNED, events.WORKER_KILLING, events.WORKER_DRAINING):
             flight.verdict = {key: value for key, value in change.fields.items() if key in EVIDENCE}
         if change.event == events.WORKER_EXITED:
@@ -187,7 +198,10 @@ class Recorder:
             **{key: value for key, value in exited.items() if value is not None},
             "evidence": evidence,
             "stack": flight.stack,
-            "changes": [{"at": round(at - end, 2), **fields} for at, fields in flight.changes],
+            "changes": [
+                {"at": round(at - end, 2), **fields}
+                for at, fields in sorted([*flight.changes, *flight.calls], key=lambda each: each[0])
+            ],
             "beats": [{"at": round(at - end, 2), **_shown(beat)} for at, beat in flight.beats],
             "samples": [{"at": round(at - end, 2), **_shown(sample)} for at, sample in flight.samples],
             "log": [f"{at - end:.2f} {text}" for at, text in flight.lines],
@@ -204,9 +218,13 @@ def _keep(row: deque[tuple[float, T]], now: float, value: T) -> None:
 
 def _shown(seen: Beat | Sample | Json) -> Json:
     if isinstance(seen, Beat):
-        rooms = [call.room for call in seen.calls]
-        return {"state": seen.state, **of_beat(seen), "calls": rooms, "errors": seen.errors_total}
+        shown: Json = {"state": seen.state, **of_beat(seen), "calls": _rooms(seen)}
+        return shown | {"calls_in_all": len(seen.calls), "errors": seen.errors_total}
     return of_sample(seen) if isinstance(seen, Sample) else seen
+
+
+def _rooms(beat: Beat) -> list[str]:
+    return [call.room[:ROOM_MAX] for call in beat.calls[:ROOMS]]
 
 
 def _plain(flight: _Flight) -> Json:
@@ -215,6 +233,7 @@ def _plain(flight: _Flight) -> Json:
         "samples": [(at, _shown(sample)) for at, sample in flight.samples],
         "lines": list(flight.lines),
         "changes": list(flight.changes),
+        "calls": list(flight.calls),
         "pid": flight.pid,
         "stack": flight.stack,
         "verdict": flight.verdict,
@@ -223,8 +242,8 @@ def _plain(flight: _Flight) -> Json:
 
 def _flight(plain: Json) -> _Flight:
     flight = _Flight(pid=plain["pid"], stack=plain["stack"], verdict=plain["verdict"])
-    for name in ("beats", "samples", "lines", "changes"):
-        getattr(flight, name).extend((at, what) for at, what in plain[name])
+    for name in ("beats", "samples", "lines", "changes", "calls"):
+        getattr(flight, name).extend((at, what) for at, what in plain.get(name, ()))
     return flight
 
 

@@ -55,7 +55,8 @@ class UsageBook:
         self._total = wire.added([self._total, more])
         self._today = wire.added([self._today, more])
         if requests := more.get("openai", {}).get("requests"):
-            self._requests.append((now, requests))
+            earlier = self._requests.pop()[1] if self._requests and int(self._requests[-1][0]) == int(now) else 0
+            self._requests.append((now, earlier + requests))  # one entry a second
 
     def tick(self, now: float, day: int, alive: Iterable[Ref]) -> None:
         """Called every second or so: forget who ended, and say what is to be said."""

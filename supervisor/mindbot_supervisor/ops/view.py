@@ -8,8 +8,8 @@ from typing import Any
 
 from mindbot_supervisor.core import stalled_calls
 from mindbot_supervisor.core.history import History
-from mindbot_supervisor.core.model import LastExit, Worker
-from mindbot_supervisor.core.policy import Policy
+from mindbot_supervisor.core.model import LastExit, Ref, Worker
+from mindbot_supervisor.core.outlook import deadline
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.shortage import Shortage
 from mindbot_supervisor.core.slots import Slot
@@ -36,10 +36,8 @@ class View:
         """The whole status. `now` is the pool's clock, `wall` the same moment in Unix time."""
         clock = _Clock(now, wall)
         workers = [_worker(worker, pool, clock) for worker in sorted(pool.workers.values(), key=lambda each: each.ref)]
-        occupied = {worker.ref.slot for worker in pool.workers.values() if worker.seated}
-        waiting = [
-            _waiting(slot, clock) for slot in pool.slots.values() if slot.index not in occupied and slot.retry_at
-        ]
+        empty = ((slot, _phase_of_empty(slot, pool)) for slot in pool.slots.values())
+        waiting = [_waiting(slot, phase, clock) for slot, phase in empty if phase is not None]
         return {
             "supervisor": {
                 "version": self.version,
@@ -86,8 +84,9 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
         "suspect": worker.suspect,
         "silence": round(clock.now - history.loop_at, 1) if history.loop_at is not None else None,
         "leaving": worker.leaving.reason.value if worker.leaving else None,
+        **_leaving(worker, pool, clock),
         **of_beat(beat),
-        "calls": _calls(history, pool.policy, clock),
+        "calls": _calls(worker.ref, pool, clock),
         "errors_in_window": errors,
         "errors_by": dict(by),
         **of_sample(history.sample),
@@ -98,16 +97,43 @@ def _worker(worker: Worker, pool: Pool, clock: _Clock) -> Json:
     }
 
 
-def _waiting(slot: Slot, clock: _Clock) -> Json:
-    """A seat that is empty until its next attempt is due."""
+def _leaving(worker: Worker | None, pool: Pool | None, clock: _Clock) -> Json:
+    """Since when it is leaving, and when it is killed at the latest."""
+    left = due = None
+    if worker is not None and pool is not None:
+        left, due = worker.left_at, deadline(worker, pool.histories[worker.ref], pool.policy)
+    return {
+        "leaving_since": clock.iso(left) if left is not None else None,
+        "deadline": clock.iso(due) if due is not None else None,
+        "deadline_in": round(max(due - clock.now, 0.0), 1) if due is not None else None,
+    }
+
+
+def _phase_of_empty(slot: Slot, pool: Pool) -> str | None:
+    """What an empty seat waits for; None for one that has a row of its own, or is to have none."""
+    here = pool.in_slot(slot.index)
+    if any(worker.seated for worker in here) or slot.surplus:
+        return None
+    if slot.emptied:
+        return None if here else "drained"  # until then the row is that of the worker that drains
+    if slot.retry_at:
+        return "parked" if slot.parked else "backoff"
+    if pool.stopping:
+        return None
+    return "parked" if slot.index in pool.boot.unstartable else "starting"
+
+
+def _waiting(slot: Slot, phase: str, clock: _Clock) -> Json:
+    """A seat without a worker."""
     return {
         "worker": str(slot.next_ref()),
         "slot": slot.index,
-        "phase": "parked" if slot.parked else "backoff",
+        "phase": phase,
         "suspect": False,
         "silence": None,
         "pid": None,
         "leaving": None,
+        **_leaving(None, None, clock),
         **of_beat(None),
         **of_sample(None),
         "calls": [],
@@ -124,6 +150,8 @@ def _waiting(slot: Slot, clock: _Clock) -> Json:
 def _slot(slot: Slot, clock: _Clock) -> Json:
     return {
         "restarts": slot.restarts,
+        "drained_since": clock.iso(slot.emptied_at) if slot.emptied_at is not None else None,
+        "drained_by": slot.emptied_by or None,
         "parked_until": clock.iso(slot.retry_at) if slot.parked and slot.retry_at else None,
         "retry_in": round(max(slot.retry_at - clock.now, 0.0), 3) if slot.retry_at else None,
         "last_exit": _last_exit(slot.last_exit, clock) if slot.last_exit else None,
@@ -138,11 +166,19 @@ def _leak(leak: Leak | None) -> Json | None:
     return {"mb_per_hour": round(leak.mb_per_hour, 1), "limit_in": limit_in}
 
 
-def _calls(history: History, policy: Policy, clock: _Clock) -> list[Json]:
+def _calls(ref: Ref, pool: Pool, clock: _Clock) -> list[Json]:
+    history = pool.histories[ref]
     if not history.calls():
         return []
-    stalls = {each.call.job: each for each in stalled_calls.stalled(history, policy)}
-    return [_call(call, history, clock) | _beat_of(call, history, stalls.get(call.job)) for call in history.calls()]
+    stalls = {each.call.job: each for each in stalled_calls.stalled(history, pool.policy)}
+    return [
+        {
+            **_call(call, history, clock),
+            **_beat_of(call, history, stalls.get(call.job)),
+            "contested": pool.claims.is_contested(ref, call.job),
+        }
+        for call in history.calls()
+    ]
 
 
 def _beat_of(call: Call, history: History, stall: Stalled | None) -> Json:
@@ -167,6 +203,7 @@ def _shortage(shortage: Shortage, clock: _Clock) -> Json | None:
 
 def _call(call: Call, history: History, clock: _Clock) -> Json:
     since_beat = clock.now - history.loop_at if history.loop_at is not None else 0.0
+    gone = history.rooms.since.get(call.job)
     return {
         "room": call.room,
         "job": call.job,
@@ -175,6 +212,8 @@ def _call(call: Call, history: History, clock: _Clock) -> Json:
         "started": call.started,
         "idle": round(call.idle + since_beat, 2),
         "state": call.state,
+        "present": call.present,
+        "gone": round(clock.now - gone, 1) if gone is not None else None,
     }
 
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.answers import Alone, Answer, Failed, Recovered
+from mindbot_supervisor.core.answers import Alone, Answer, Contested, Failed, Recovered
+from mindbot_supervisor.core.evidence import ListedJob
 from mindbot_worker import wire
 
 from .journals import Journals
 from .livekit_api import ApiError, LiveKitApi, NotFound
-from .livekit_records import AGENT, Dispatch, Participant
+from .livekit_records import AGENT, WHOLE_ROOM, Dispatch, Participant
 
 POLL, POLL_EARLY = 0.04, 0.15
 """Seconds between two looks at who is in the room: the server itself is asked, as it tells clients up to 3 s late. The
@@ -34,6 +35,8 @@ OFFER = 2.0
 """Seconds after which a dispatch that no worker took is made anew: the server offers it once and then never again.
 What became of it is listed up to 5 s late (CheckEnabledTimeout in pkg/agent/client.go), so our own workers are asked as
 well; an agent that another host sends later than this is called back by the server, as its dispatch is deleted."""
+JOURNAL_RELEASED = 1.0
+"""Seconds in which a job process that was killed lets go of its journal: usually it has when its end is known."""
 SWAP_UNTIL = 0.6
 """Share of an attempt's time after which no old agent is taken out any more: the new one needs the rest to come in."""
 NOT_ROOM = "only the agent of a whole room can be replaced, and this one serves a single participant"
@@ -54,11 +57,13 @@ class Finished(Exception):
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What is known here, and who wants to know: `started_here`, whether one of our own workers has started the new
-    job; `left_alone` is told when the old agent of a moved call was taken out of the room (monotonic time).
+    job; `speaks_against` why its agent must be left alone, by what LiveKit lists for the room; `left_alone` is told
+    when the old agent of a moved call was taken out of the room (monotonic time).
     """
 
     started_here: Callable[[], bool] = lambda: False
     left_alone: Callable[[float], None] = lambda _: None
+    speaks_against: Callable[[Sequence[ListedJob]], str] = lambda _: ""
 
 
 @dataclass(slots=True)
@@ -69,7 +74,8 @@ class Attempt:
     action: Recover
     model: Dispatch
     """What to dispatch: what was dispatched for the old agent, as soon as that is known."""
-    taken: set[str]
+    taken: dict[str, None]
+    """Agents that answer for a call already, the latest last."""
     journals: Journals
     until: float
     watch: Watch
@@ -77,6 +83,8 @@ class Attempt:
     """All attempts of the pool at this time."""
     problem: str = ""
     """Why LiveKit could not be asked, last time it could not."""
+    heard: bool = False
+    """LiveKit has answered."""
     taken_up: bool = False
     """A worker has accepted the new job."""
     _strangers: set[str] | None = None
@@ -136,16 +144,20 @@ class Attempt:
         listing = asyncio.ensure_future(self.api.dispatches(self._room))
         try:
             people = await self.api.participants(self._room)
+            self.heard = True
             if self._strangers is None:
                 self._strangers = {each.sid for each in people if each.kind == AGENT}
-            if not any(each.is_caller for each in people):
-                await self._clear(people)
+            if not people:  # LiveKit would take 3 s to say what was dispatched there
                 raise Finished(Alone())
             dispatches = await listing
         finally:
             listing.cancel()
             await asyncio.gather(listing, return_exceptions=True)
         earlier = [each for each in dispatches if each.attributes.get(wire.RECOVERS) == self._job]
+        await self._agree(dispatches, earlier)
+        if not any(each.is_caller for each in people):
+            await self._clear(people)
+            raise Finished(Alone())
         if earlier and self._perhaps:
             self._own, self._offered = earlier[-1].id, time.monotonic()
             return
@@ -155,6 +167,30 @@ class Attempt:
         self._learn(dispatches, earlier)
         await self._dispatch()
         await self._clear(people)
+
+    async def _agree(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> None:
+        """Before anything is done: LiveKit's list and the call's journal have to agree that its agent is dead."""
+        listed = [
+            ListedJob(job.id, job.identity, job.worker_id, each.id, job.is_running)
+            for each in dispatches
+            if each not in earlier
+            for job in each.jobs
+        ]
+        if why := self.watch.speaks_against(listed):
+            raise Finished(Contested(why))
+        if self.action.moved or earlier or self.watch.started_here():
+            return  # its agent lives, or another one that came since has the journal
+        until = time.monotonic() + JOURNAL_RELEASED
+        names = {wire.journal_name(self._room, self._job), *self._journal_names(dispatches, earlier)}
+        while any(self.journals.is_held(name) for name in names):
+            if time.monotonic() > until:
+                raise Finished(Contested("a living process still writes the journal of this call"))
+            await asyncio.sleep(NOTICE)
+
+    def _journal_names(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> set[str]:
+        """What the journal of this call may be called."""
+        models = [*earlier, *(each for each in dispatches if self._sent(each)), self.model]
+        return {name for each in models if wire.is_journal_name(name := each.attributes.get(wire.JOURNAL, ""))}
 
     async def _clear(self, people: list[Participant]) -> None:
         """Take out of the room, and of LiveKit's list, what the new agent replaces. It is tried again at each look."""
@@ -198,7 +234,7 @@ class Attempt:
     def _learn(self, dispatches: list[Dispatch], earlier: list[Dispatch]) -> None:
         """What the old agent was dispatched with, and what of it has to go."""
         ours = [each for each in dispatches if self._sent(each)]
-        if any(job.type not in ("JT_ROOM", "") for each in ours for job in each.jobs):
+        if any(job.type not in (WHOLE_ROOM, "") for each in ours for job in each.jobs):
             raise Finished(Failed(NOT_ROOM, final=True))
         self.model = next(reversed([*earlier, *ours]), self.model)
         name = self.model.attributes.get(wire.JOURNAL, "")
@@ -237,7 +273,7 @@ class Attempt:
             if each.kind == AGENT and each.sid not in (self._strangers or ()) and each.sid not in self.taken:
                 self.taken_up = True
                 if each.is_active_agent and not self.untouched:
-                    self.taken.add(each.sid)
+                    self.taken[each.sid] = None
                     raise Finished(Recovered(each.identity))
         if not any(each.is_caller for each in people):
             await self._delete(self._own)

@@ -34,7 +34,7 @@ from mindbot_supervisor.errors import SupervisorError
 from mindbot_supervisor.monitoring import oom_killer
 from mindbot_worker import wire
 
-from . import hint, stacks
+from . import hint, stacks, worker_sockets
 from .adopted import Adopted
 from .batches import Batches
 from .child import Child
@@ -114,6 +114,7 @@ class Engine:
         for record in living:
             if record.ref not in self._running:
                 self._adopt(record)
+        worker_sockets.remove(self._runtime_dir)
         with contextlib.suppress(SupervisorError):  # only lines of leftovers are lost, and `keep_files` tells it
             self._rejoin.keep()
         self.processes.start()
@@ -163,6 +164,7 @@ class Engine:
         wait = self.pool.policy.limits.check_interval + LOOK_GRACE
         self._timer = self._loop.call_later(wait, self._tick)  # whatever becomes of this one
         self._deciding.attempt(lambda: self.carry_out(self.pool.tick(now)), pause=False)
+        self.recoveries.tick(now)
         due = self.pool.wake_at()
         if due is not None and due - now < wait:
             self._timer.cancel()
@@ -182,6 +184,8 @@ class Engine:
         """Tell and do what the pool has decided."""
         for change in effects.changes:
             self._tell(change)
+            if change.event == events.WORKER_READY:
+                self.recoveries.get_ready()
         for action in effects.actions:
             self._act(action)
         self._check_ended()
@@ -283,7 +287,8 @@ class Engine:
         self._unrecorded.discard(ref)
 
     def _started(self, ref: Ref, started: Child) -> Running:
-        running = Running(started, self._output(ref, started.pid), self._beats, partial(self._beat, ref))
+        beat, dropped = partial(self._beat, ref), partial(self._beats_dropped, ref)
+        running = Running(started, self._output(ref, started.pid), self._beats, beat, dropped)
         self._running[ref] = running
         self.processes.take(ref, started)
         self._record(ref)
@@ -323,7 +328,7 @@ class Engine:
             await stacks.ask(tree, running.child.pid, running.output)
 
     async def _see_to(self, action: LookAtJob | KillJob) -> None:
-        """Of a job process that does not beat."""
+        """Of a job process that does not beat, or that is to end."""
         if isinstance(action, LookAtJob):
             found = await self._stalled_jobs.look(action.ref, action.pid)
             self.carry_out(self.pool.job_looked(action.ref, action.job, found, time.monotonic()))
@@ -355,6 +360,7 @@ class Engine:
         except wire.BadBeat as exc:
             self.carry_out(self.pool.beat_rejected(ref, str(exc), now))
             return
+        beat = self.pool.names.fit(ref, beat)
         if beat.source == wire.FROM_LOOP:
             self.processes.heard(ref, beat)
             self.on_beat(ref, beat, now)
@@ -362,6 +368,9 @@ class Engine:
                 self._tell(change)
         stopped = self._stalled_jobs.stopped(beat, self.pool.policy.limits.suspect_after) if beat.calls else frozenset()
         self.carry_out(self.pool.beat(ref, beat, now, stopped))
+
+    def _beats_dropped(self, ref: Ref, count: int, now: float) -> None:
+        self.carry_out(self.pool.beats_dropped(ref, count, now))
 
     def _exited(self, ref: Ref) -> None:
         running = self._running.get(ref)
@@ -396,6 +405,7 @@ class Engine:
             await asyncio.sleep(DISPATCHES_FIRST)
         await self.processes.end(ref, grace)
         self._pidfiles.remove(ref)
+        worker_sockets.remove(self._runtime_dir, str(ref))
         self._check_ended()
 
     def _pids(self) -> set[int]:

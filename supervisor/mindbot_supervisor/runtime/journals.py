@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from mindbot_worker import wire
 
 KEPT = 86_400.0
 """Seconds after which a journal that nobody writes to any more is removed (its daemon was killed)."""
+FILES_MAX, BYTES_MAX = 4096, 256 * 1024 * 1024
+"""So many journals, and bytes, at most: beyond that the oldest are removed, but for those that are being written. The
+runtime directory is memory; ten calls of an hour on each of a thousand workers take a gigabyte at the very most."""
 
 
 class Journals:
@@ -39,14 +43,45 @@ class Journals:
     def _aside(self, name: str, job: str) -> Path:
         return self.folder / wire.journal_name(self.next_name(name, job), job)
 
-    def remove(self, name: str) -> None:
+    def is_held(self, name: str) -> bool:
+        """Whether a living job process has the journal open to write: it locks it, and its end unlocks it."""
+        if not wire.is_journal_name(name):
+            return False
+        try:
+            fd = os.open(self.folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return False
+
+    def remove(self, name: str) -> bool:
+        """False for one that is being written: it stays, and its writer removes it at the end of its call."""
+        if self.is_held(name):
+            return False
         if wire.is_journal_name(name):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink(missing_ok=True)
+        return True
 
     def sweep(self, wall: float) -> None:
-        """Remove those that an earlier daemon left behind; `wall` is the time of the clock on the wall."""
+        """Remove those that an earlier daemon left behind, and those beyond what is kept; `wall` is the time of the
+        clock on the wall.
+        """
+        found: list[tuple[float, int, str]] = []
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
-                if wall - path.lstat().st_mtime > KEPT:
-                    self.remove(path.name)
+                with contextlib.suppress(OSError):
+                    stat = path.lstat()
+                    found.append((stat.st_mtime, stat.st_size, path.name))
+        kept = taken = 0
+        for changed_at, size, name in sorted(found, reverse=True):
+            kept, taken = kept + 1, taken + size
+            if wall - changed_at > KEPT or kept > FILES_MAX or taken > BYTES_MAX:
+                self.remove(name)

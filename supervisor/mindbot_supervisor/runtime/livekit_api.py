@@ -1,28 +1,26 @@
-"""LiveKit's server API, as much of it as recovery needs: JSON over HTTP (Twirp) with a token signed here.
+"""LiveKit's server API as recovery needs it: livekit-api with our time-outs, one session, and warm connections.
 
-LiveKit's own package would bring protobuf along, and a request in this form is a few lines.
+The only file of the supervisor that knows LiveKit's own packages. They take 0.3 s of CPU to load, so that is done in a
+thread once the first worker is ready; a recovery that begins before waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import hmac
-import json
-import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from .livekit_records import Dispatch, Participant, dispatch, objects, participant
+from .livekit_records import Dispatch, Job, Participant
 
 if TYPE_CHECKING:
     import aiohttp
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+    from livekit.api import AgentDispatch, LiveKitAPI, ParticipantInfo
+    from livekit.api import Job as ListedJob
 
-TOKEN_LIFE, CLOCK_SKEW = 300, 60
-"""Seconds that a token is valid, and by how much the server's clock may be behind."""
 KEEP_WARM = 20.0
 """Seconds between two looks at the server while nothing happens: a new TLS connection would cost two round trips."""
 WARM = 6
@@ -30,6 +28,8 @@ WARM = 6
 IDLE_CONNECTION = 90.0
 ANSWER_MAX = 4 * 1024 * 1024
 """Bytes of an answer; a room of a thousand participants has less than a tenth."""
+
+T = TypeVar("T")
 
 
 class ApiError(Exception):
@@ -44,11 +44,15 @@ class LiveKitApi:
     """One server and one pool of connections to it. Every method raises ApiError, within `timeout` seconds."""
 
     def __init__(self, url: str, key: str, secret: str, timeout: float) -> None:
-        self._base, self._api_key, self._secret = base_url(url), key, secret.encode()
+        self._base, self._api_key, self._secret = base_url(url), key, secret
         self._timeout = timeout
+        self._loading: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._client: LiveKitAPI | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._proxy: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LiveKitApi({self._base!r})"
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -57,65 +61,133 @@ class LiveKitApi:
 
     def start(self) -> None:
         """Connect, and keep connections open from now on."""
-        self._warming = asyncio.get_running_loop().create_task(self._keep_warm())
+        if self._warming is None:
+            self._warming = asyncio.get_running_loop().create_task(self._keep_warm())
+
+    async def load(self) -> None:
+        """Return when requests can be made at once. Raises ApiError."""
+        await self._connected()
 
     async def close(self) -> None:
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in (self._warming, self._loading):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
+    # -- what is asked -------------------------------------------------------------------------------------------------
+
     async def participants(self, room: str) -> list[Participant]:
         """Who is in the room; nobody, if there is no such room."""
+
+        async def ask(client: LiveKitAPI) -> list[Participant]:
+            from livekit.api import ListParticipantsRequest
+
+            answer = await client.room.list_participants(ListParticipantsRequest(room=room))
+            return [_participant(each) for each in answer.participants]
+
         try:
-            answer = await self._ask("RoomService/ListParticipants", room, {})
+            return await self._ask("RoomService/ListParticipants", ask)
         except NotFound:
             return []
-        return [participant(each) for each in objects(answer, "participants")]
 
     async def remove(self, room: str, identity: str) -> None:
-        await self._ask("RoomService/RemoveParticipant", room, {"identity": identity})
+        async def ask(client: LiveKitAPI) -> None:
+            from livekit.api import RoomParticipantIdentity
+
+            await client.room.remove_participant(RoomParticipantIdentity(room=room, identity=identity))
+
+        await self._ask("RoomService/RemoveParticipant", ask)
+
+    async def rooms(self, names: Collection[str]) -> set[str]:
+        """Those of these rooms that exist."""
+
+        async def ask(client: LiveKitAPI) -> set[str]:
+            from livekit.api import ListRoomsRequest
+
+            answer = await client.room.list_rooms(ListRoomsRequest(names=list(names)))
+            return {each.name for each in answer.rooms}
+
+        return await self._ask("RoomService/ListRooms", ask)
 
     async def dispatches(self, room: str) -> list[Dispatch]:
         """Of a room that exists: for another one livekit-server takes 3 s to say so."""
-        answer = await self._ask("AgentDispatchService/ListDispatch", room, {})
-        return [dispatch(each) for each in objects(answer, "agent_dispatches")]
+
+        async def ask(client: LiveKitAPI) -> list[Dispatch]:
+            return [_dispatch(each) for each in await client.agent_dispatch.list_dispatch(room)]
+
+        return await self._ask("AgentDispatchService/ListDispatch", ask)
 
     async def delete(self, room: str, dispatch: str) -> None:
-        await self._ask("AgentDispatchService/DeleteDispatch", room, {"dispatch_id": dispatch})
+        async def ask(client: LiveKitAPI) -> None:
+            await client.agent_dispatch.delete_dispatch(dispatch, room)
+
+        await self._ask("AgentDispatchService/DeleteDispatch", ask)
 
     async def create(self, room: str, like: Dispatch, attributes: Mapping[str, str]) -> Dispatch:
         """A dispatch for the same agent, with the same metadata, and `attributes` beside its own."""
-        wanted: dict[str, object] = {"agent_name": like.agent_name, "metadata": like.metadata}
-        wanted["attributes"] = {**like.attributes, **attributes}
-        if like.deployment:
-            wanted["deployment"] = like.deployment
-        return dispatch(await self._ask("AgentDispatchService/CreateDispatch", room, wanted))
 
-    async def _ask(self, method: str, room: str, fields: Mapping[str, object]) -> dict[str, Any]:
+        async def ask(client: LiveKitAPI) -> Dispatch:
+            from livekit.api import CreateAgentDispatchRequest
+
+            wanted = CreateAgentDispatchRequest(
+                room=room,
+                agent_name=like.agent_name,
+                metadata=like.metadata,
+                deployment=like.deployment,
+                attributes={**like.attributes, **attributes},
+            )
+            return _dispatch(await client.agent_dispatch.create_dispatch(wanted))
+
+        return await self._ask("AgentDispatchService/CreateDispatch", ask)
+
+    # -- how it is asked -----------------------------------------------------------------------------------------------
+
+    async def _ask(self, method: str, ask: Callable[[LiveKitAPI], Awaitable[T]]) -> T:
+        """Every failure as one plain sentence. livekit-api asks for no time-out, so this is the only one."""
+        client = await self._connected()
         import aiohttp
+        from google.protobuf.message import DecodeError
+        from livekit.api import ServerError
 
-        headers = {"Authorization": f"Bearer {self._token(room)}"}
-        url, wanted, session = f"{self._base}/twirp/livekit.{method}", {"room": room, **fields}, self._connected()
         try:
-            async with session.post(url, json=wanted, headers=headers, proxy=self._proxy) as answer:
-                body = await _whole(answer.content, method)
+            async with asyncio.timeout(self._timeout):
+                return await ask(client)
         except TimeoutError as exc:
             raise ApiError(f"livekit did not answer within {self._timeout:g} s") from exc
+        except ServerError as exc:
+            raise _refused(exc, method) from None
+        except OverflowError:
+            raise ApiError(f"livekit's answer to {method} is over {ANSWER_MAX} bytes") from None
         except (aiohttp.ClientError, OSError) as exc:
             raise ApiError(f"cannot reach livekit: {_plain(exc)}") from exc
-        return _checked(answer.status, body, method)
+        except (DecodeError, AttributeError, TypeError, ValueError) as exc:
+            raise ApiError(f"livekit's answer to {method} cannot be read") from exc
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            import aiohttp
+    async def _connected(self) -> LiveKitAPI:
+        """The client, as soon as LiveKit's packages are loaded: beside the loop, which goes on meanwhile."""
+        if self._client is None:
+            if self._loading is None:
+                self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(_load))
+            try:
+                await asyncio.shield(self._loading)
+            except (ImportError, TypeError) as exc:  # a broken installation: protobuf's modules raise either
+                self._loading = None
+                raise ApiError(f"livekit-api cannot be loaded: {_plain(exc)}") from exc
+            self._client = self._client or self._connect()
+        return self._client
 
-            connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
-            timeout = aiohttp.ClientTimeout(self._timeout)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
-            self._proxy = _proxy_for(self._base)
-        return self._session
+    def _connect(self) -> LiveKitAPI:
+        import aiohttp
+        from livekit.api import LiveKitAPI
+
+        connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
+        timeout = aiohttp.ClientTimeout(self._timeout)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=connector, proxy=_proxy_for(self._base), response_class=_bounded_response()
+        )
+        return LiveKitAPI(self._base, self._api_key, self._secret, session=self._session, failover=False)
 
     async def _keep_warm(self) -> None:
         while True:
@@ -123,23 +195,52 @@ class LiveKitApi:
             await asyncio.sleep(KEEP_WARM)
 
     async def _touch(self) -> None:
-        import aiohttp  # in its own time: it takes long to load, and the first worker is not to wait for it
+        """One request on a connection of its own. That it failed is told when it matters."""
+        with contextlib.suppress(ApiError):
+            await self._connected()
+            await self._touch_server()
 
-        with contextlib.suppress(ApiError, TimeoutError, aiohttp.ClientError, OSError):  # it is told when it matters
-            async with self._connected().get(f"{self._base}/", proxy=self._proxy) as answer:
-                await _whole(answer.content, "/")
+    async def _touch_server(self) -> None:
+        import aiohttp
 
-    def _token(self, room: str) -> str:
-        now = int(time.time())
-        grants = {"roomAdmin": True, "room": room}
-        claims = {"iss": self._api_key, "nbf": now - CLOCK_SKEW, "exp": now + TOKEN_LIFE, "video": grants}
-        return sign(claims, self._secret)
+        assert self._session is not None
+        with contextlib.suppress(TimeoutError, OverflowError, aiohttp.ClientError, OSError):
+            async with self._session.get(f"{self._base}/") as answer:
+                await answer.read()
 
 
-def sign(claims: Mapping[str, object], secret: bytes) -> str:
-    """A JSON Web Token, signed with HMAC-SHA256 (RFC 7515)."""
-    head = _base64(b'{"alg":"HS256","typ":"JWT"}') + b"." + _base64(json.dumps(claims).encode())
-    return (head + b"." + _base64(hmac.digest(secret, head, hashlib.sha256))).decode()
+def _load() -> None:
+    """Import what the requests need. PyJWT warns, on stderr, of the short secret of a `livekit-server --dev`."""
+    import aiohttp  # noqa: F401
+    import livekit.api  # noqa: F401
+    from jwt.warnings import InsecureKeyLengthWarning
+
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+
+def _bounded_response() -> type[aiohttp.ClientResponse]:
+    """A response that is read up to ANSWER_MAX bytes, then OverflowError is raised; and whose JSON is an object, as
+    livekit-api takes it for one.
+    """
+    import aiohttp
+
+    class Bounded(aiohttp.ClientResponse):
+        async def read(self) -> bytes:
+            if self._body is None:
+                body = bytearray()
+                async for piece in self.content.iter_any():  # it may come in any number of pieces
+                    body += piece
+                    if len(body) > ANSWER_MAX:
+                        self.close()
+                        raise OverflowError
+                self._body = bytes(body)
+            return await super().read()
+
+        async def json(self, **options: Any) -> Any:
+            found = await super().json(**options)
+            return found if isinstance(found, dict) else {}
+
+    return Bounded
 
 
 def base_url(url: str) -> str:
@@ -149,12 +250,10 @@ def base_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def _base64(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
 def _proxy_for(base: str) -> str | None:
-    """The proxy that the environment names, looked up once: aiohttp itself starts a thread for it in each request."""
+    """The proxy that the environment names, looked up once: aiohttp itself starts a thread for it in each request, and
+    would read ~/.netrc with it.
+    """
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(base)
@@ -164,32 +263,49 @@ def _proxy_for(base: str) -> str | None:
     return named if "://" in named else f"http://{named}"
 
 
-async def _whole(content: aiohttp.StreamReader, method: str) -> bytes:
-    """The answer may come in any number of pieces."""
-    body = bytearray()
-    async for piece in content.iter_any():
-        body += piece
-        if len(body) > ANSWER_MAX:
-            raise ApiError(f"livekit's answer to {method} is over {ANSWER_MAX} bytes")
-    return bytes(body)
-
-
-def _checked(status: int, body: bytes, method: str) -> dict[str, Any]:
-    """The answer, or the error that it is. A refusal's text may quote the token: only its code is passed on."""
+def _refused(error: object, method: str) -> ApiError:
+    """The refusal without its text, which may quote the token: only its code is passed on."""
+    status, code = getattr(error, "status", 0), getattr(error, "code", "")
     if status == 401:
-        raise ApiError("livekit refused the credentials (401)")
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    code = answer.get("code") if isinstance(answer, dict) else None
+        return ApiError("livekit refused the credentials (401)")
     if status == 404 and code == "not_found":
-        raise NotFound(f"livekit knows no such thing: {method}")
-    if status != 200:
-        raise ApiError(f"livekit answered {status} to {method}" + (f" ({code})" if isinstance(code, str) else ""))
-    if not isinstance(answer, dict):
-        raise ApiError(f"livekit's answer to {method} is not JSON")
-    return answer
+        return NotFound(f"livekit knows no such thing: {method}")
+    known = isinstance(code, str) and code.isidentifier() and code != "unknown"
+    return ApiError(f"livekit answered {status} to {method}" + (f" ({code})" if known else ""))
+
+
+def _participant(each: ParticipantInfo) -> Participant:
+    from livekit.api import ParticipantInfo
+
+    kind, state = _name(ParticipantInfo.Kind, each.kind), _name(ParticipantInfo.State, each.state)
+    return Participant(each.sid, each.identity, kind, state)
+
+
+def _dispatch(each: AgentDispatch) -> Dispatch:
+    return Dispatch(
+        id=each.id,
+        agent_name=each.agent_name,
+        metadata=each.metadata,
+        attributes=dict(each.attributes),
+        deployment=each.deployment,
+        jobs=tuple(_job(job) for job in each.state.jobs),
+    )
+
+
+def _job(job: ListedJob) -> Job:
+    from livekit.api import JobStatus, JobType
+
+    state = job.state
+    kind, status = _name(JobType, job.type), _name(JobStatus, state.status)
+    return Job(job.id, kind, state.participant_identity, state.worker_id, status)
+
+
+def _name(enum: EnumTypeWrapper, value: int) -> str:
+    """The name of an enum's value; its number, for one that a newer server has and this version does not know."""
+    try:
+        return str(enum.Name(value))
+    except ValueError:
+        return str(value)
 
 
 def _plain(exc: BaseException) -> str:

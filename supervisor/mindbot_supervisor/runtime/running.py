@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mindbot_worker import wire
 from mindbot_worker.descriptors import Descriptor
 
 from .batches import Batches
+from .beat_budget import BeatBudget
 from .child import Child
 from .lines import Lines
 from .output import Output
@@ -19,18 +20,26 @@ READ_BYTES = 64 * 1024
 """Read from one pipe before the next one has its turn."""
 PAUSE_BYTES, PAUSE = 1024 * 1024, 0.01
 """After so many bytes in a row a pipe rests for so many seconds: a flood may slow its own worker, never the daemon."""
+BEATS_PAUSE = 0.1
+"""The same for heartbeats, and for a worker that sends more of them than are read: to cut a pipe's worth of short lines
+apart takes 1 ms."""
 
 TakeBeat = Callable[[bytes, float], None]
 """Takes a line of the heartbeat pipe, and when it came."""
+BeatsDropped = Callable[[int, float], None]
+"""Is told how many lines were passed over because the worker sends too many, and when."""
 
 
 class Running:
     """Reads from `watch` to `close`."""
 
-    def __init__(self, child: Child, output: Output, batches: Batches, take_beat: TakeBeat) -> None:
+    def __init__(
+        self, child: Child, output: Output, batches: Batches, take_beat: TakeBeat, dropped: BeatsDropped
+    ) -> None:
         self.child, self.output = child, output
         self.beats = Lines(wire.LINE_MAX)
-        self._batches, self._take_beat = batches, take_beat
+        self._budget = BeatBudget(time.monotonic())
+        self._batches, self._take_beat, self._dropped = batches, take_beat, dropped
         self._loop = asyncio.get_running_loop()
         self._in_a_row: dict[Descriptor, int] = {}
         self._closed = False
@@ -51,6 +60,8 @@ class Running:
         """After its end: take its last words, and let go of its descriptors."""
         for pipe in (self.child.beats, self.child.output):
             self._drain(pipe)
+        for line in self._budget.last():
+            self._take_beat(line, time.monotonic())
         self.output.close(time.monotonic())
         for descriptor in (self.child.beats, self.child.output, self.child.pidfd):
             self._unwatch(descriptor)
@@ -83,14 +94,25 @@ class Running:
             return
         self._take(pipe, data)
         self._in_a_row[pipe] = self._in_a_row.get(pipe, 0) + len(data) if len(data) == READ_BYTES else 0
-        if self._in_a_row[pipe] >= PAUSE_BYTES and not self._closed:
+        is_beats = pipe is self.child.beats
+        if self._in_a_row[pipe] >= PAUSE_BYTES or (is_beats and self._budget.exceeded):
+            self._rest(pipe, BEATS_PAUSE if is_beats else PAUSE)
+
+    def _rest(self, pipe: Descriptor, seconds: float) -> None:
+        if not self._closed:
             self._in_a_row[pipe] = 0
             self._unwatch(pipe)
-            self._loop.call_later(PAUSE, self._go_on, pipe)
+            self._loop.call_later(seconds, self._go_on, pipe)
 
     def _go_on(self, pipe: Descriptor) -> None:
-        if not self._closed:
-            self._watch(pipe)
+        if self._closed:
+            return
+        if pipe is self.child.beats and self._budget.exceeded:
+            self._take_lines([], time.monotonic())
+            if self._budget.exceeded:
+                self._loop.call_later(BEATS_PAUSE, self._go_on, pipe)
+                return
+        self._watch(pipe)
 
     def _drain(self, pipe: Descriptor) -> None:
         for _ in range(PAUSE_BYTES // READ_BYTES):
@@ -107,5 +129,11 @@ class Running:
         if pipe is self.child.output:
             self.output.feed(data, now)
             return
-        for line in self.beats.feed(data):
+        self._take_lines(self.beats.feed(data), now)
+
+    def _take_lines(self, lines: Sequence[bytes], now: float) -> None:
+        for line in self._budget.take(lines, now):
             self._take_beat(line, now)
+        if self._budget.dropped:
+            dropped, self._budget.dropped = self._budget.dropped, 0
+            self._dropped(dropped, now)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from mindbot_supervisor.core import events, snapshot
 from mindbot_supervisor.core.actions import LookAtJob
-from mindbot_supervisor.core.answers import Alone, Failed, Recovered
+from mindbot_supervisor.core.answers import Alone, Contested, Failed, Recovered
 from mindbot_supervisor.core.call_liveness import Found
 from mindbot_supervisor.core.history import ERRORS_KEPT
 from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
@@ -40,13 +40,16 @@ BEATS = st.fixed_dictionaries(
         "jobs_started": st.sampled_from([0, 60]),
         "ended": st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["completed", "failed", "killed"])), max_size=3),
         "idle": st.sampled_from([0.0, 400.0]),
+        "gone": st.sampled_from([0.0, 70.0]),
+        "present": st.booleans(),
+        "stolen": st.integers(0, 99),
         "beat_age": st.sampled_from([0.0, 0.5, 4.0, 11.0]),
         "failure": st.just(Failure(78, "no module named x")),
     },
 )
 FAILED = [Failed("no"), Failed("?", blind=True), Failed("-", nobody=True), Failed("x", final=True)]
 FAILED += [Failed("no", untouched=True), Failed("?", blind=True, untouched=True)]
-ANSWERS = st.sampled_from([Recovered("agent"), Alone(), *FAILED])
+ANSWERS = st.sampled_from([Recovered("agent"), Alone(), Contested("LiveKit says so"), *FAILED])
 HOSTS = st.sampled_from([Host(), Host(memory_full=50.0), Host(cpu_some=99.0), Host(available_mb=10.0, total_mb=9000.0)])
 
 
@@ -104,8 +107,13 @@ class PoolMachine(Shell):
     def beat(self, number: int, fields: dict[str, object]) -> None:
         self.beat_now(self.one(number), self.build(self.one(number), **fields))
 
-    def build(self, ref: Ref, jobs: list[int], idle: float = 0.0, beat_age=None, ended=(), **fields) -> Beat:
-        calls = tuple(Call(f"r{n}", job(n, ref), pid=900 + n, idle=idle, beat_age=beat_age) for n in jobs)
+    def build(self, ref: Ref, jobs: list[int], ended=(), stolen=None, **fields) -> Beat:
+        """`stolen`: the worker names a call of another one as its own, too."""
+        of_call = {name: fields.pop(name) for name in ("idle", "beat_age", "gone", "present") if name in fields}
+        calls = tuple(Call(f"r{n}", job(n, ref), pid=900 + n, **of_call) for n in jobs)
+        theirs = [call for other in sorted(self.alive) if other != ref for call in self.pool.histories[other].calls()]
+        if stolen is not None and theirs:
+            calls += (theirs[stolen % len(theirs)],)
         over = tuple(Ended(f"r{n}", job(n, ref), outcome) for n, outcome in ended)
         return Beat(0, calls=calls, ended=over, **fields)
 
@@ -170,6 +178,11 @@ class PoolMachine(Shell):
     @rule(number=ANY, mb=st.sampled_from([50.0, 150.0, 250.0, 350.0]), cpu=st.sampled_from([0.0, 99.0]))
     def sample(self, number: int, mb: float, cpu: float) -> None:
         self.do(self.pool.sample(self.one(number), Sample(mb, mb, mb, cpu), self.now))
+
+    @rule(listed=st.booleans())
+    def livekit_lists_rooms(self, listed: bool) -> None:
+        rooms = [f"r{number}" for number in range(6)]
+        self.do(self.pool.rooms_listed(rooms, rooms if listed else [], self.now))
 
     @rule(host=HOSTS)
     def host(self, host: Host) -> None:
@@ -305,11 +318,14 @@ class PoolMachine(Shell):
         assert pool.shortage.since is not None or not (pool.shortage.waiting or pool.shortage._under_way)
         assert {ref for ref, _ in pool.warned} <= living
         assert set(pool.pressure._least) <= living
+        assert {*pool.claims._held, *pool.claims._contested} <= living
+        assert set(pool.claims._jobs) == {job for held in pool.claims._held.values() for job in held}
         assert len([slot for slot in pool.slots.values() if not slot.surplus]) == self.wanted
         assert {index for index, slot in pool.slots.items() if slot.surplus} <= {ref.slot for ref in living}
         assert all(len(slot.failures) <= self.policy.restart.park_after for slot in pool.slots.values())
         for history in pool.histories.values():
             assert len(history.errors) <= ERRORS_KEPT
+            assert set(history.rooms.since) <= {call.job for call in history.calls()} | history.rooms.over
             assert set(history.trend._live) == {call.job for call in history.calls()}
             assert set(history.jobs) <= {call.job for call in history.calls()}
         assert pool.rollout is None or len(pool.rollout.under_way) <= self.policy.pool.max_unavailable
@@ -322,8 +338,9 @@ class PoolMachine(Shell):
         cases, active = 0, pool.active_calls
         if pool.recovery is not None:
             cases = len(pool.recovery.cases)
-            live = [call for history in pool.histories.values() for call in history.calls()]
-            active = sum(not pool.recovery.left(call.job) for call in live)
+            active = sum(not pool.recovery.left(call.job) for ref in pool.histories for call in pool.settled(ref))
+        else:
+            active = sum(len(pool.settled(ref)) for ref in pool.histories)
         counted = counts.ended + counts.lost + counts.cut_by_us + counts.recovered + counts.migrated
         assert self.told[events.CALL_STARTED] == active + cases + counted + self.superseded
         assert min(counts.ended, counts.lost, counts.cut_by_us, counts.recovered, counts.migrated) >= 0

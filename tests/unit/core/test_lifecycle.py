@@ -13,12 +13,12 @@ from mindbot_supervisor.core.policy import (
     KILL_REPEAT,
     MEMORY_STACK_GRACE,
     STACK_GRACE,
-    STOP_TIMEOUT,
 )
 
 from .build import policy, worker
 
 POLICY = policy()
+STOP_TIMEOUT = POLICY.pool.stop_timeout
 NOW = 50.0
 SOFT = Verdict(Reason.ERRORS, Urgency.DRAIN, 11, 10)
 HARD = Verdict(Reason.STOP, Urgency.KILL)
@@ -194,6 +194,15 @@ def test_the_time_to_end_begins_when_the_last_call_does():
     draining = step(draining, Passed(calls=0), NOW + 51, POLICY).worker
     assert step(draining, Passed(), NOW + 51 + STOP_TIMEOUT - 0.1, POLICY).worker.phase is DRAINING
     assert step(draining, Passed(), NOW + 51 + STOP_TIMEOUT, POLICY).worker.phase is KILLING
+
+
+def test_a_job_whose_room_is_gone_has_its_own_time_and_no_more():
+    draining = step(worker(READY), Relieved(SOFT), NOW, POLICY).worker
+    draining = step(draining, Passed(), NOW, POLICY).worker
+    until = NOW + STOP_TIMEOUT + 10
+    assert step(draining, Passed(closing_until=until), until - 0.1, POLICY).worker.phase is DRAINING
+    assert step(draining, Passed(closing_until=until), until, POLICY).worker.phase is KILLING
+    assert step(draining, Passed(closing_until=NOW + 500), NOW + 100, POLICY).worker.phase is KILLING  # drain_timeout
 
 
 def test_a_program_without_beats_is_ready_once_it_has_lived_long_enough():

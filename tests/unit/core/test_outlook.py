@@ -7,12 +7,12 @@ import pytest
 from mindbot_supervisor.core import outlook
 from mindbot_supervisor.core.history import History
 from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
-from mindbot_supervisor.core.policy import STOP_TIMEOUT
 from mindbot_supervisor.core.slots import Slot
 
 from .build import beat, call, policy, worker
 
 POLICY = policy()
+STOP_TIMEOUT = POLICY.pool.stop_timeout
 SOFT = Verdict(Reason.ERRORS, Urgency.DRAIN, 11, 10)
 
 

@@ -55,11 +55,12 @@ def test_every_field_of_a_history_goes_along():
     driver = Driver()
     driver.fill()
     history = driver.pool.histories[A]
-    driver.beat(
-        A, calls=(call(1, beat_age=0.5),), errors_total=3, errors_by={"llm": 3}, errors_of_providers=2, registered=False
-    )
+    driver.beat(A, calls=(call(1, beat_age=0.5, gone=1.0),), errors_total=3, errors_by={"llm": 3}, registered=False)
+    history.provider_errors.append((1.0, 2))
+    history.provider_errors_seen = 2
     driver.do(driver.pool.sample(A, Sample(10.0, 9.0, 11.0, 99.0), driver.now))
     driver.do(driver.pool.beat_rejected(A, "not JSON", driver.now))
+    driver.do(driver.pool.beats_dropped(A, 7, driver.now))
     history.thread_at = history.cpu_over_since = history.anew = 1.5
     fresh = History(born=-1.0)
     same = [each.name for each in fields(History) if getattr(history, each.name) == getattr(fresh, each.name)]

@@ -67,7 +67,7 @@ def test_a_record_is_bounded_whatever_a_worker_says():
     seen = Recorded()
     for _ in range(10_000):
         seen.recorder.output(A, "info", "worker.output", {"text": "x" * 16_000})
-        seen.tell(events.CALL_STARTED, room="r")
+        seen.tell(events.WORKER_READY, room="r")
     entry = seen.end()
     assert (len(entry["log"]), len(entry["changes"])) == (LINES, CHANGES)
     assert max(map(len, entry["log"])) < TEXT_MAX + 100
@@ -159,3 +159,30 @@ def test_only_so_many_ended_workers_are_remembered_and_late_news_of_them_is_drop
     seen.tell(events.CALL_LOST, Ref(0, ENDED + 9), room="late")
     assert "late" not in json.dumps(seen.recorder.ended(Ref(0, ENDED + 9)))
     assert len(seen.recorder.ended_refs()) == ENDED
+
+
+def test_beats_with_a_thousand_calls_take_as_much_room_as_a_few():
+    seen = Recorded()
+    calls = tuple(Call("r" * 500 + str(n), f"j{n}") for n in range(1000))
+    for second in range(MINUTE):
+        seen.recorder.beat(A, Beat(second, "ready", calls=calls), float(second))
+    entry = seen.end()
+    assert (len(entry["beats"][-1]["calls"]), entry["beats"][-1]["calls_in_all"]) == (flight.ROOMS, 1000)
+    assert len(json.dumps(entry)) < 200_000
+
+
+def test_no_number_of_calls_pushes_the_workers_own_life_out_of_its_record():
+    seen = Recorded()
+    seen.tell(events.WORKER_SPAWNED)
+    for number in range(1000):
+        seen.tell(events.CALL_STARTED, room=f"r{number}", job=f"j{number}")
+    told = [change["event"] for change in seen.end()["changes"]]
+    assert told[0] == events.WORKER_SPAWNED
+    assert told.count(events.CALL_STARTED) == flight.CALL_CHANGES
+
+
+def test_what_becomes_of_calls_after_their_workers_end_is_kept_nowhere():
+    seen = Recorded()
+    for slot in range(1000):
+        seen.tell(events.CALL_RECOVERED, Ref(slot, 1), room="r")
+    assert not seen.recorder._flights

@@ -47,7 +47,7 @@ beats = st.builds(
     errors_total=counts,
     errors_fatal=counts,
     errors_of_providers=counts,
-    errors_by=st.dictionaries(texts, counts, max_size=5),
+    errors_by=st.dictionaries(st.text(max_size=wire.NAME_MAX), counts, max_size=5),
     jobs_started=counts,
     jobs_failed=counts,
     jobs_storm=counts,
@@ -146,3 +146,33 @@ def test_a_calls_dispatch_gets_through_and_may_be_missing():
     call = wire.Call("r", "j", dispatch="AD_1")
     assert wire.decode(wire.encode(wire.Beat(1, "ready", calls=(call,)))).calls == (call,)
     assert wire.decode(b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j"}]}').calls[0].dispatch == ""
+
+
+def test_kinds_of_errors_beyond_a_few_are_one_kind_on_both_ends():
+    many = {f"kind{number}": number for number in range(1000)}
+    few = {f"kind{number}": number for number in range(wire.KINDS_MAX)}
+    expected = {**few, wire.OTHER: sum(many.values()) - sum(few.values())}
+    assert wire.decode(line(errors={"total": 1, "by": many})).errors_by == expected
+    told = json.loads(wire.encode(wire.Beat(1, wire.READY, errors_by=many)))
+    assert told["errors"]["by"] == expected
+
+
+def test_providers_beyond_a_few_are_one_provider_on_both_ends():
+    many = {f"p{number}": {"requests": 1.0} for number in range(100)}
+    rest = 100 - wire.PROVIDERS_MAX
+    read = wire.decode(line(usage=many)).usage
+    assert len(read) == wire.PROVIDERS_MAX + 1
+    assert read[wire.OTHER] == {"requests": rest}
+    told = json.loads(wire.encode(wire.Beat(1, wire.READY, usage=many)))
+    assert told["usage"][wire.OTHER] == {"requests": rest}
+
+
+def test_a_name_of_any_length_is_cut_and_those_that_are_then_the_same_are_one():
+    long = {"k" * 10_000 + str(number): 1 for number in range(3)}
+    assert wire.decode(line(errors={"by": long})).errors_by == {"k" * wire.NAME_MAX: 3}
+
+
+def test_a_worker_with_many_kinds_of_errors_still_tells_its_calls():
+    many = {f"an error of its own, told by its message, number {number}": 1 for number in range(5000)}
+    beat = wire.Beat(1, wire.READY, calls=(wire.Call("r", "j"),), errors_by=many)
+    assert wire.decode(wire.encode(beat)).calls == beat.calls

@@ -44,7 +44,7 @@ class Disconnects:
     """Methods without arguments are listeners of the room."""
 
     def __init__(self, room: Any, reporter: CallReporter, tolerance: Tolerance) -> None:
-        self._tolerance = tolerance
+        self._tolerance, self._reporter = tolerance, reporter
         self._meters = Meters(room, reporter, tolerance.window)
         self._began = time.monotonic()
         self._lost_at: float | None = None
@@ -74,6 +74,7 @@ class Disconnects:
         """For good: LiveKit ends the job."""
         self.stop()
         why = rtc.DisconnectReason.Name(reason)
+        self._reporter.room_gone(why in _ORDINARY)
         said = {"reason": why, "seconds": self._without(), "after": round(time.monotonic() - self._began, 3)}
         level = logging.INFO if why in _ORDINARY else logging.WARNING
         logger.log(level, "disconnected from the room", extra={"event": DISCONNECTED, **said})

@@ -15,6 +15,7 @@ from mindbot_worker.jobs import beat, handing_over, keeping, loop_watch, once, r
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.home import Home
 from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.reporter import CallReporter
 from mindbot_worker.jobs.signals import settle
 from mindbot_worker.output.redaction import redactor
@@ -68,8 +69,8 @@ class Entrypoint:
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
         sessions.watch(reporter)
         connection = Disconnects(context.room, reporter, self.tolerance)
-        rooms.watch(context.room, reporter, connection)
-        context.add_shutdown_callback(_ending(reporter, connection))
+        people = rooms.watch(context.room, reporter, connection)
+        context.add_shutdown_callback(_ending(reporter, connection, people))
         reporter.send()
         if not await handing_over.has_the_call(context):
             return
@@ -88,10 +89,11 @@ class Entrypoint:
         _limit_synthetic(context)
 
 
-def _ending(reporter: CallReporter, connection: Disconnects) -> Callable[[], Any]:
+def _ending(reporter: CallReporter, connection: Disconnects, people: People) -> Callable[[], Any]:
     async def report_the_end() -> None:
         reporter.ending()
         connection.stop()
+        people.stop()
         sessions.forget(reporter)
         keeping.end(reporter.job)
         timings.log_summary()

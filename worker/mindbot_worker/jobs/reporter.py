@@ -34,6 +34,8 @@ class CallReporter:
         self._fatal = self._of_providers = 0
         self._failed = False
         self._summary: dict[str, float | str] = {}
+        self._present: bool | None = None
+        self._gone_at: float | None = None
         self.rate_limited = 0
         """How often a session was refused by a provider for asking too much (429)."""
         self._sent_at = 0.0
@@ -82,6 +84,18 @@ class CallReporter:
         """What the call has been like so far, told with the next report: the last one is in the log of its end."""
         self._summary |= summary
 
+    def people(self, present: bool) -> None:
+        """Whether anybody but agents is in the room."""
+        if present != self._present:
+            self._present = present
+            self.send()
+
+    def room_gone(self, gone: bool) -> None:
+        """Whether the room is gone for good, or the agent no longer in it: nobody can be spoken to then."""
+        if gone != (self._gone_at is not None):
+            self._gone_at = time.monotonic() if gone else None
+            self.send()
+
     def ending(self) -> None:
         self._state = ENDING
         self.send()
@@ -103,6 +117,8 @@ class CallReporter:
             self._failed,
             wire.rounded(self.usage.totals()),
             dict(self._summary),
+            self._present,
+            self._gone_at,
         )
         if not self._outbox.send(encode(report)):
             self._send_in(_AGAIN)

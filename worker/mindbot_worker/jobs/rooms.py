@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mindbot_worker.jobs.disconnects import Disconnects
+from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.reporter import CallReporter
 
 _ACTIVITY = (
@@ -21,8 +22,11 @@ _ACTIVITY = (
 logger = logging.getLogger(__name__)
 
 
-def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> None:
+def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> People:
     """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
+    people = People(room, reporter)
+    for event in ("participant_connected", "participant_disconnected", "reconnected"):
+        room.on(event, _guarded(people.look))
     for event in _ACTIVITY:
         room.on(event, _guarded(lambda *_: reporter.activity()))
     room.on("active_speakers_changed", _guarded(lambda *news: _speakers(reporter, *news)))
@@ -31,6 +35,8 @@ def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> None:
     room.on("disconnected", _guarded(connection.disconnected))
     room.on("connection_quality_changed", _guarded(connection.quality))
     connection.start()
+    people.start()
+    return people
 
 
 def _speakers(reporter: CallReporter, *news: Any) -> None:
