@@ -13,8 +13,8 @@ from typer.main import get_command, get_group
 
 from mindbot_supervisor.errors import BadUsage
 
-from . import output
 from .options import Socket, flags_of
+from .terminal import output
 from .typer_classes import Group, new_app, usage_error
 
 MODULES = {
@@ -29,12 +29,12 @@ MODULES = {
     "upgrade": "operate",
     "hold": "operate",
     "release": "operate",
-    "stop": "stop",
+    "stop": "operate",
     "config": "config",
     "completion": "completion",
     "help": "help",
 }
-"""The commands in the order of the help, and the module here that has each."""
+"""The commands in the order of the help, and the module of `commands/` that has each."""
 DEFAULT = "run"
 PROGRAM = "mindbot-supervisor"
 OWN_FLAGS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
@@ -66,7 +66,7 @@ class Commands(Group):
 
 def find(name: str) -> Any:
     """The command of this name, its module imported."""
-    module = importlib.import_module(f"{__package__}.{MODULES[name]}")
+    module = importlib.import_module(f"{__package__}.commands.{MODULES[name]}")
     return get_group(module.app).commands[name]
 
 

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return its exit code."""
     try:
-        from . import standard_streams
+        from .terminal import standard_streams
 
         standard_streams.take_over()
         code = _run(list(sys.argv[1:] if argv is None else argv))
@@ -59,7 +59,7 @@ def _run(arguments: list[str]) -> int:
 def _fail(message: str, code: int) -> int:
     from mindbot_config.shown_text import shown
 
-    from .standard_streams import complain
+    from .terminal.standard_streams import complain
 
     complain(f"{PROGRAM}: error: {shown(' '.join(message.split()))}")
     return code

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mindbot_supervisor.errors import BadUsage
 
-from . import output
+from .terminal import output
 
 HELP = {"help_option_names": ["-h", "--help"]}
 

@@ -3,6 +3,7 @@
 It may import the standard library and `mindbot_supervisor.errors`. It never imports the daemon, and prints nothing.
 """
 
+from .answers import expected_from
 from .control_socket import TIMEOUT, ask
 
-__all__ = ["TIMEOUT", "ask"]
+__all__ = ["TIMEOUT", "ask", "expected_from"]

@@ -3,7 +3,9 @@
 import pytest
 
 from mindbot_supervisor import operate as daemons
-from mindbot_supervisor.cli import app, operate, tables
+from mindbot_supervisor.cli import app
+from mindbot_supervisor.cli.commands import operate
+from mindbot_supervisor.cli.terminal import tables
 
 
 @pytest.mark.parametrize("name", app.MODULES)

@@ -4,7 +4,7 @@ import sysconfig
 
 import pytest
 
-from mindbot_supervisor.cli import profile
+from mindbot_supervisor.cli.commands import profile
 from mindbot_supervisor.errors import Refused
 
 STATUS = {"workers": [{"worker": "0.1", "slot": 0, "pid": 11}, {"worker": "0.2", "slot": 0, "pid": 12}]}

@@ -1,6 +1,6 @@
 """The shape of the status, where it depends on what is known."""
 
-from mindbot_supervisor.cli.status import render
+from mindbot_supervisor.cli.commands.status import render
 from mindbot_supervisor.core.model import Ref, Sample
 from mindbot_supervisor.ops import figures
 from mindbot_supervisor.ops.view import View

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from . import options, output, tables
-from .options import bad_config, flags_of, load
-from .typer_classes import Command, new_app
+from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.options import bad_config, flags_of, load
+from mindbot_supervisor.cli.terminal import output, tables
+from mindbot_supervisor.cli.typer_classes import Command, new_app
 
 if TYPE_CHECKING:
     from mindbot_config.credentials import Credentials

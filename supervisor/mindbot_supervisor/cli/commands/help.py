@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .typer_classes import Command, new_app
+from mindbot_supervisor.cli.typer_classes import Command, new_app
 
 app = new_app()
 

@@ -13,12 +13,12 @@ import typer
 
 from mindbot_config.shown_text import shown_lines
 from mindbot_supervisor import client
+from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.options import Flags, flags_of, load, socket_path
+from mindbot_supervisor.cli.terminal import output
+from mindbot_supervisor.cli.typer_classes import Command, new_app
+from mindbot_supervisor.client import expected_from
 from mindbot_supervisor.errors import Unavailable
-
-from . import options, output
-from .answers import expected_from
-from .options import Flags, flags_of, load, socket_path
-from .typer_classes import Command, new_app
 
 NEAR = 0.01
 """Share of its limit above which a rule is shown by itself; the others are summed up."""

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]  # not marked as public
 
+from mindbot_supervisor.cli.terminal import output
+from mindbot_supervisor.cli.typer_classes import Command, did_you_mean, new_app
 from mindbot_supervisor.errors import BadUsage
-
-from . import output
-from .typer_classes import Command, did_you_mean, new_app
 
 SHELLS = ("bash", "zsh", "fish")
 app = new_app()

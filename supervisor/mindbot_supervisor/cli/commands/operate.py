@@ -1,24 +1,27 @@
-"""`restart`, `drain`, `scale`, `reload`, `upgrade`, `hold` and `release`: what operators do to a running pool.
+"""`restart`, `drain`, `scale`, `reload`, `upgrade`, `hold`, `release` and `stop`: what operators do to a running pool.
 
 Each says in a line what was done.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import time
 from typing import Annotated, Any
 
 import typer
 
 from mindbot_supervisor import client
-from mindbot_supervisor.errors import BadUsage
+from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.options import flags_of, socket_path
+from mindbot_supervisor.cli.terminal import output
+from mindbot_supervisor.cli.typer_classes import Command, CommandWithNumbers, new_app
+from mindbot_supervisor.client import expected_from
+from mindbot_supervisor.errors import BadUsage, SupervisorError
 
-from . import options, output
-from .answers import expected_from
-from .options import flags_of, socket_path
 from .rollout import LOOK_EVERY, follow
-from .typer_classes import Command, CommandWithNumbers, new_app
 
 UPGRADE_TIMEOUT = 70.0
 """Seconds until the daemon has proved that the new version can start."""
@@ -134,3 +137,34 @@ def _slots(indexes: list[int]) -> str:
     if len(names) == 1:
         return f"slot {names[0]}"
     return f"slots {', '.join(names[:-1])} and {names[-1]}" if 1 < len(names) <= 8 else f"{len(names)} slots"
+
+
+@app.command("stop", cls=Command)
+def stop(
+    context: typer.Context,
+    now: Annotated[bool, typer.Option("--now", help="do not wait for calls: cut them")] = False,
+    socket: options.Socket = None,
+) -> None:
+    """End the daemon: calls are finished first. Waits until it is gone."""
+    path = socket_path(flags_of(context))
+    answer = client.ask(path, "POST", "/stop", {"now": now})
+    with expected_from(path):
+        pid, calls = int(answer["pid"]), int(answer["calls"])
+    if calls and not now:
+        output.note(f"waiting for {calls} calls to end; `stop --now` cuts them")
+    _wait(pid)
+    output.say(f"stopped (pid {pid}){f'; {calls} live calls were cut' if calls and now else ''}")
+
+
+def _wait(pid: int) -> None:
+    """Until the process has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (OSError, OverflowError) as exc:
+        raise SupervisorError(f"the daemon was told to stop, but cannot be watched as pid {pid}: {exc}") from exc
+    try:
+        select.select([pidfd], [], [])
+    finally:
+        os.close(pidfd)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from . import options
-from .options import bad_config, flags_of, load
-from .typer_classes import Command, new_app
+from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.options import bad_config, flags_of, load
+from mindbot_supervisor.cli.typer_classes import Command, new_app
 
 app = new_app()
 

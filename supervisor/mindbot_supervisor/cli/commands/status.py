@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from mindbot_supervisor import client
-
-from . import options, output, tables
-from .answers import expected_from
-from .options import flags_of, socket_path
-from .typer_classes import Command, new_app
+from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.options import flags_of, socket_path
+from mindbot_supervisor.cli.terminal import output, tables
+from mindbot_supervisor.cli.typer_classes import Command, new_app
+from mindbot_supervisor.client import expected_from
 
 COLUMNS = (
     ("WORKER", "worker"),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_supervisor import client
+from mindbot_supervisor.cli.terminal import output
+from mindbot_supervisor.client import expected_from
 from mindbot_supervisor.errors import Refused
-
-from . import output
-from .answers import expected_from
 
 LOOK_EVERY = 0.2
 """Seconds between two looks."""
