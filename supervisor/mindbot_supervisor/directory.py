@@ -24,6 +24,8 @@ class RuntimeDirectory:
     def __init__(self, path: Path, instance: SingleInstance, lock: int) -> None:
         self.path, self.instance, self.lock = path, instance, lock
         self._folder: int | None = None
+        with contextlib.suppress(Refused):
+            self._folder = _open(path)
         self._touched = -FRESH
 
     @classmethod

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from mindbot_config.sections.http import Http
 
-from .connection_limits import SpareDescriptors
 from .core import events
 from .ops.control import Pages, Redact, Server, control_app, http_app
 from .ops.page_access import PageAccess
@@ -22,7 +21,6 @@ class Serving:
     def __init__(self, bound: Sockets, settings: Http, note: Callable[..., None], redact: Redact) -> None:
         self._bound, self._settings, self._note, self._redact = bound, settings, note, redact
         self._access = PageAccess(bound.http_is_local)
-        self._spare = SpareDescriptors()
         self._control: Server | None = None
         self._servers: list[Server] = []
 
@@ -31,7 +29,7 @@ class Serving:
         bound = self._bound
         self._access.follow(self._settings)
         app = control_app(pages, self._redact, commands, questions)
-        self._control = Server(app, bound.control.socket, self._spare)
+        self._control = Server(app, bound.control.socket, bound.spare)
         self._servers.append(self._control)
         if bound.http is not None:
             self._servers.append(Server(http_app(pages, self._redact, self._access), bound.http))
@@ -54,7 +52,7 @@ class Serving:
 
         Raises SupervisorError where that cannot be done.
         """
-        self._spare.refill()
+        self._bound.spare.refill()
         before = self._bound.control
         if not self._bound.keep_control():
             return []
@@ -66,7 +64,6 @@ class Serving:
     async def close(self) -> None:
         for server in self._servers:
             await server.close()
-        self._spare.close()
 
     def _tell_address(self) -> None:
         assert self._bound.http is not None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mindbot_config.load import Loaded
 from mindbot_config.paths import Paths
 
+from .connection_limits import SpareDescriptors
 from .directory import RuntimeDirectory
 from .errors import Refused
 from .handover import State
@@ -24,6 +25,8 @@ class Sockets:
     control: UnixListener
     http: socket.socket | None
     http_problem: str = ""
+    spare: SpareDescriptors = field(default_factory=SpareDescriptors)
+    """For the control socket, from the first moment on."""
 
     @property
     def http_fd(self) -> int | None:
@@ -47,6 +50,7 @@ class Sockets:
         return True
 
     def close(self) -> None:
+        self.spare.close()
         self.control.remove()
         self.control.socket.close()
         if self.http is not None:
