@@ -65,9 +65,9 @@ def job_of(daemon, room: str) -> dict:
 @pytest.mark.parametrize(("room", "function"), [("request", "look_up_the_customer"), ("native", "compute")])
 async def test_an_agent_that_blocks_its_loop_is_told_by_file_and_line_and_its_caller_has_another_one(
     pool,
-    local,
+    local,  # noqa: F811
     room,
-    function,  # noqa: F811
+    function,
 ):
     await ready(pool, 2)
     async with calling(local.server, room):
