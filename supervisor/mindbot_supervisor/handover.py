@@ -158,8 +158,11 @@ def receive(environ: MutableMapping[str, str]) -> State | None:
     named = environ.pop(VARIABLE, "")
     if not named.isdecimal():
         return None
-    state = read(int(named))
-    os.close(int(named))
+    try:
+        state = read(int(named))
+        os.close(int(named))
+    except (OSError, OverflowError) as exc:
+        raise Refused(f"{VARIABLE}={named} names no state of another daemon; unset it") from exc
     for fd in state.fds():
         os.set_inheritable(fd, False)
     return state

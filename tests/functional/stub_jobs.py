@@ -76,6 +76,7 @@ def pid_of_a_stranger() -> int:
 
 LIES = {lie.__name__: lie for lie in (pid_of_itself, pid_of_the_daemon, pid_of_a_sibling, pid_of_a_stranger)}
 """Pids that a worker may name as that of its first call's process, which sleeps."""
+BORN = time.monotonic()
 HABITS = {"sleeping": sleeping, "in_c": in_c, "spinning": spinning, "stopped": stopped, "deaf": deaf}
 
 
@@ -109,7 +110,7 @@ class Worker:
     def __init__(self, calls: int, habit: str) -> None:
         self.fd, self.name, self.seq = int(os.environ[wire.HEARTBEAT_FD]), os.environ[wire.WORKER_NAME], 0
         self.jobs = {f"{self.name}-j{n}": start_job(habit if n == 0 else "") for n in range(calls)}
-        self.lie = LIES.get(habit)
+        self.lie, self.many = LIES.get(habit), habit == "many"
         self.ended: list[dict[str, str]] = []
         self.draining = False
 
@@ -117,7 +118,7 @@ class Worker:
         self.seq += 1
         line = {
             "v": 1, "seq": self.seq, "state": "draining" if self.draining else "ready", "registered": True,
-            "calls": [self.call(job) for job in self.jobs], "ended": self.ended[-5:],
+            "calls": [self.call(job) for job in self.jobs] + self.silent_ones(), "ended": self.ended[-5:],
             "pids": [pid for pid, _ in self.jobs.values()],
         }  # fmt: skip
         with contextlib.suppress(BrokenPipeError):
@@ -129,6 +130,12 @@ class Worker:
         stamped = job_beats.read(beats)
         age = 0.0 if stamped is None else time.monotonic() - stamped
         return {"room": job.replace("-j", "-r"), "job": job, "pid": told, "idle": 0.0, "beat_age": age}
+
+    def silent_ones(self) -> list[dict[str, object]]:
+        """As many calls as fit into a heartbeat, none of which ever beats."""
+        age, pid = time.monotonic() - BORN, next(iter(self.jobs.values()))[0] if self.jobs else None
+        many = range(700 if self.many else 0)
+        return [{"room": f"m{n}", "job": f"m{n}", "pid": pid, "beat_age": round(age, 1)} for n in many]
 
     def look_after_jobs(self) -> None:
         for job, (pid, beats) in list(self.jobs.items()):

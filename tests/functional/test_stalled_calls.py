@@ -212,3 +212,15 @@ def test_a_suspect_worker_is_explained_before_it_is_killed(tmp_path):
         assert "next: in " in explained and "hung and killed" in explained
         assert "nothing against it" not in explained
         daemon.wait("worker.ready", worker="1.1", detail="heard again")
+
+
+def test_a_worker_with_a_thousand_silent_calls_costs_its_siblings_and_the_daemon_nothing(tmp_path):
+    with pool(tmp_path, "many@0.1", workers=2, MINDBOT_LIMITS__HUNG_AFTER="600") as daemon:
+        daemon.wait("call.stalled", worker="0.1")
+        own = psutil.Process(daemon.process.pid)
+        before = own.cpu_times()
+        threading.Event().wait(5)
+        after = own.cpu_times()
+        assert sum(after[:2]) - sum(before[:2]) < 2.5, "half of a core at most, with all that is logged of it once"
+        assert daemon.worker("1.1")["phase"] == "ready"
+        assert not daemon.events("worker.suspect", worker="1.1")

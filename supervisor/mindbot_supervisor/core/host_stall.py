@@ -7,9 +7,10 @@ every silence begins anew, once: who stays silent after that is as late as anybo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from . import events
-from .model import Change, Phase
+from .model import Change, Phase, Ref
 from .state import State
 
 LATE_TICK = 2.0
@@ -20,7 +21,10 @@ SPREAD = 1.5
 
 def follow(state: State, gap: float, now: float) -> None:
     """To be called first at a tick that comes `gap` seconds late."""
-    if gap >= state.policy.limits.suspect_after:
+    if state.upgraded:
+        state.upgraded = False
+        forgive(state, max(gap, 0.0), now)
+    elif gap >= state.policy.limits.suspect_after:
         _begin_anew(state, gap, now, f"the supervisor itself did not run for {gap:.1f} s")
     elif gap > LATE_TICK:
         forgive(state, gap, now)
@@ -35,31 +39,56 @@ def forgive(state: State, gap: float, now: float) -> None:
         history.forgive(gap, now)
 
 
+class Voice(NamedTuple):
+    """A process that is heard regularly, and of which worker it is."""
+
+    ref: Ref
+    silence: float
+    heard_since: bool
+    """Whether it was heard since silences last began anew."""
+
+
 def silent_together(state: State, now: float) -> tuple[int, int, float] | None:
-    """How many fell silent within one beat, of how many, and for how long they are; None unless they are most."""
+    """How many fell silent within one beat, of how many, and for how long they are; None unless they are most.
+
+    They must be of most workers too: what one worker says of its many jobs is no news of the host.
+    """
     limits = state.policy.limits
     least = max(limits.suspect_after - limits.beat_interval, SPREAD * limits.beat_interval)
     voices = list(_voices(state, now, least))
-    longest = max((silence for silence, fresh in voices if fresh), default=0.0)
+    fresh = [voice for voice in voices if voice.heard_since and voice.silence >= least]
+    longest = max((voice.silence for voice in fresh), default=0.0)
     if longest < limits.suspect_after:
         return None
-    fresh = sorted(silence for silence, heard_since in voices if heard_since and silence >= least)
-    spread = SPREAD * limits.beat_interval
-    most = max((sum(first <= each <= first + spread for each in fresh) for first in fresh), default=0)
-    return (most, len(voices), longest) if most >= 2 and 2 * most > len(voices) else None
+    most = _largest_group(fresh, SPREAD * limits.beat_interval)
+    workers, theirs = {voice.ref for voice in voices}, {voice.ref for voice in most}
+    if len(most) < 2 or 2 * len(most) <= len(voices) or 2 * len(theirs) <= len(workers):
+        return None
+    return len(most), len(voices), longest
 
 
-def _voices(state: State, now: float, least: float) -> Iterator[tuple[float, bool]]:
-    """How long each process is silent, and whether it was heard since silences last began anew. Of the jobs of a silent
-    worker nobody knows.
-    """
+def _largest_group(voices: list[Voice], spread: float) -> list[Voice]:
+    """Of those that fell silent within so many seconds of each other."""
+    ordered = sorted(voices, key=lambda voice: voice.silence)
+    best: list[Voice] = []
+    first = 0
+    for last, voice in enumerate(ordered):
+        while voice.silence - ordered[first].silence > spread:
+            first += 1
+        if last - first >= len(best):
+            best = ordered[first : last + 1]
+    return best
+
+
+def _voices(state: State, now: float, least: float) -> Iterator[Voice]:
+    """Of the jobs of a silent worker nobody knows."""
     for ref, history in state.histories.items():
         if history.loop_at is None or state.workers[ref].phase is Phase.KILLING:
             continue
         silence = now - history.loop_at
-        yield silence, history.heard_since
+        yield Voice(ref, silence, history.heard_since)
         if silence < least:
-            yield from ((job.age, job.heard_since) for job in history.jobs.values())
+            yield from (Voice(ref, job.age, job.heard_since) for job in history.jobs.values())
 
 
 def _begin_anew(state: State, gap: float, now: float, why: str, seconds: float | None = None) -> None:

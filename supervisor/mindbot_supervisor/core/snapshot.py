@@ -70,7 +70,7 @@ def put(pool: Pool, snapshot: Snapshot, now: float) -> None:
     for each in snapshot.workers:
         _put(pool, each)
     if snapshot.last_tick is not None:
-        pool.last_tick = snapshot.last_tick  # so its first tick is as late as the upgrade took: nobody was silent
+        pool.last_tick, pool.upgraded = snapshot.last_tick, True
     pool.resumed(snapshot.recovery, now)
 
 

@@ -45,6 +45,8 @@ class State:
         self.shortage = Shortage()
         self.stopping = False
         self.last_tick = now
+        self.upgraded = False
+        """The next tick is the first one after an upgrade, which took as long as it is late."""
         self.last_start = -START_STAGGER
         self.answered_since: float | None = None
         """Since when LiveKit has known at least one worker all the time."""

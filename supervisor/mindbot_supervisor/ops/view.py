@@ -191,7 +191,8 @@ def _beat_of(call: Call, history: History, stall: Stalled | None) -> Json:
 def stall_told(stall: Stalled) -> Json:
     found = stall.found
     where = {"where": found.where or None, "detail": found.detail or None}
-    return {"seconds": round(stall.seconds, 1), "limit": stall.limit, "stopped": found.stopped, **where}
+    told = {"seconds": round(stall.seconds, 1), "limit": stall.limit, "stopped": found.stopped}
+    return {**told, "spared": stall.kill_at is None, **where}
 
 
 def _shortage(shortage: Shortage, clock: _Clock) -> Json | None:

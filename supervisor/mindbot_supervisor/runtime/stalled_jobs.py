@@ -6,8 +6,12 @@ exactly that one: by a pidfd that was opened before it was looked at.
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 import psutil
 
@@ -21,6 +25,13 @@ from .process_table import Process
 from .process_watch import ProcessWatch
 from .running import Running
 
+AT_ONCE = 8
+"""Jobs of one worker that wait for their stacks to be taken, or whose state is read with one heartbeat, at the most: a
+worker can name a thousand. The stacks of further ones are left out.
+"""
+FRESH = 0.25
+"""Seconds for which a look at a worker's processes is good enough for the next job of it."""
+
 
 class StalledJobs:
     """`condemned` tells whether a worker is being ended: then its stacks are all taken, and are its own."""
@@ -29,11 +40,14 @@ class StalledJobs:
         self, processes: ProcessWatch, running: Mapping[Ref, Running], condemned: Callable[[Ref], bool]
     ) -> None:
         self._processes, self._running, self._condemned = processes, running, condemned
+        self._waiting: Counter[Ref] = Counter()
+        self._looks: dict[Ref, tuple[float, asyncio.Task[list[Process]]]] = {}
 
     def stopped(self, beat: Beat, silent_for: float) -> frozenset[str]:
         """Of the jobs that were silent for so many seconds, those that the kernel has stopped."""
         silent = (call for call in beat.calls if call.pid is not None and (call.beat_age or 0.0) >= silent_for)
-        return frozenset(call.job for call in silent if call.pid is not None and is_stopped(call.pid))
+        few = islice(silent, AT_ONCE)
+        return frozenset(call.job for call in few if call.pid is not None and is_stopped(call.pid))
 
     async def look(self, ref: Ref, pid: int) -> Found:
         """What this process of the worker does; with its stack, if it can write one."""
@@ -54,7 +68,15 @@ class StalledJobs:
         running = self._running.get(ref)
         if running is not None and running.child.pid == pid:
             return None
-        return next((proc for proc in await self._processes.members(ref) if proc.pid == pid), None)
+        return next((proc for proc in await self._members(ref) if proc.pid == pid), None)
+
+    async def _members(self, ref: Ref) -> list[Process]:
+        """The worker's processes; those who ask at the same time share one look at all of the host's."""
+        now = time.monotonic()
+        self._looks = {known: look for known, look in self._looks.items() if now - look[0] < FRESH}
+        if ref not in self._looks:
+            self._looks[ref] = now, asyncio.ensure_future(self._processes.members(ref))
+        return await asyncio.shield(self._looks[ref][1])
 
     async def _look(self, ref: Ref, proc: Process) -> Found:
         if is_stopped(proc.pid):
@@ -62,12 +84,19 @@ class StalledJobs:
         stack, where = stacks.main_thread(await self._stack(ref, proc))
         if stack:
             return Found(stack=stack, where=where)
-        return Found(detail=f"process {proc.pid} wrote no stack: it does not serve SIGUSR2")
+        return Found(detail=f"process {proc.pid} wrote no stack: it does not serve SIGUSR2, or too many are silent")
 
     async def _stack(self, ref: Ref, proc: Process) -> str:
         running = self._running.get(ref)
-        if running is None:
+        if running is None or self._waiting[ref] >= AT_ONCE:
             return ""
+        self._waiting[ref] += 1
+        try:
+            return await self._stack_alone(ref, proc, running)
+        finally:
+            self._waiting -= Counter({ref: 1})  # which leaves out those that have none
+
+    async def _stack_alone(self, ref: Ref, proc: Process, running: Running) -> str:
         async with running.stack_lock:
             if self._condemned(ref) or running.output.dumping:
                 return ""

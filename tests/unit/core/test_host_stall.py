@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mindbot_supervisor.core import snapshot
 from mindbot_supervisor.core.actions import Kill, KillJob, LookAtJob
+from mindbot_supervisor.core.host_stall import Voice, _largest_group
 from mindbot_supervisor.core.model import Phase, Ref
+from mindbot_supervisor.core.pool import Pool as WorkerPool
 
 from .build import Driver, call, policy
 
@@ -147,3 +150,41 @@ def test_a_late_tick_that_is_shorter_than_a_suspicion_is_forgiven_without_a_word
     frozen(pool, 4.5)
     assert not pool.told("host.stalled")
     assert not pool.did(Kill)
+
+
+def test_an_upgrade_is_no_stall_of_the_host_and_nobody_was_silent_meanwhile():
+    pool = driver()
+    pool.run(3, calls=(call(1, pid=501, beat_age=0.5),))
+    handed = snapshot.take(pool.pool)
+    pool.now += 14.0
+    fresh = WorkerPool(pool.pool.policy, pool.now)
+    snapshot.put(fresh, handed, pool.now)
+    pool.pool = fresh
+    pool.tick()
+    assert not pool.told("host.stalled")
+    assert not pool.did(Kill)
+    assert not pool.told("worker.suspect")
+    pool.run(5)
+    assert {worker.phase for worker in pool.pool.workers.values()} == {Phase.READY}
+    frozen(pool, 15.0)
+    assert pool.told("host.stalled"), "the next late tick is one"
+
+
+def test_one_worker_that_says_its_many_jobs_fell_silent_again_and_again_excuses_nobody_else():
+    pool = driver()
+    for second in range(30):
+        pool.now += 1
+        jobs = tuple(call(n, pid=500 + n, beat_age=0.0 if second % 5 == 0 else second % 5 + 0.5) for n in range(50))
+        pool.beat(A, calls=jobs)
+        if B in pool.pool.workers:
+            pool.beat(B)
+        pool.tick()
+    assert not pool.told("host.stalled")
+    assert pool.did(Kill, C)
+
+
+def test_the_largest_group_is_found_wherever_it_is():
+    silences = [0.1, 3.0, 3.2, 9.0, 9.4, 9.9, 15.0]
+    voices = [Voice(A, silence, True) for silence in silences]
+    assert [voice.silence for voice in _largest_group(voices, 1.0)] == [9.0, 9.4, 9.9]
+    assert _largest_group([], 1.0) == []

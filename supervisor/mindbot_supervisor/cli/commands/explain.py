@@ -147,7 +147,8 @@ def _record(answer: dict[str, Any]) -> Iterator[str]:
 
 def _stall(stall: dict[str, Any]) -> str:
     what = "is stopped" if stall["stopped"] else f"is in {stall['where']}" if stall["where"] else "does not beat"
-    return f"its process {stall['pid']} {what}, silent for {stall['seconds']:g} s (killed after {stall['limit']:g})"
+    then = "it is left alone" if stall["spared"] else f"killed after {stall['limit']:g}"
+    return f"its process {stall['pid']} {what}, silent for {stall['seconds']:g} s ({then})"
 
 
 def _verdict(verdict: dict[str, Any]) -> str:
