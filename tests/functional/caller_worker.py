@@ -1,7 +1,9 @@
 """A worker for `--command` that names calls as told: `caller_worker.py SLOT=JSON …`.
 
-The JSON is a list of steps `[seconds, fields of the heartbeat]`, each in force from so many seconds after the start on;
-`null` for the fields ends the process at that time by SIGSEGV, `"hang"` has it ignore SIGTERM.
+The JSON is a list of steps `[when, fields of the heartbeat]`, each in force from so many seconds after the start on, or
+from when a file of that name is there;
+`null` for the fields ends the process at that time by SIGSEGV, `"hang"` has it ignore SIGTERM. The pid "CHILD" is that
+of a process that it starts, "OWN" its own. Only the first worker of a slot does any of it.
 """
 
 from __future__ import annotations
@@ -9,36 +11,47 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 from mindbot_worker import wire
 
 BEAT = 0.1
 
 
-def main() -> None:
+def steps() -> list[tuple[float | str, object]]:
     told = dict(each.split("=", 1) for each in sys.argv[1:])
-    steps = json.loads(told.get(os.environ[wire.SLOT], "[]"))
+    text = told.get(os.environ[wire.SLOT], "[]")
     if os.environ[wire.WORKER_NAME].partition(".")[2] != "1":
-        steps = []  # only the first worker of a slot does anything
+        return []
+    if '"CHILD"' in text:
+        child = subprocess.Popen(["sleep", "600"])
+        text = text.replace('"CHILD"', str(child.pid))
+    found: list[tuple[float | str, object]] = json.loads(text.replace('"OWN"', str(os.getpid())))
+    return found
+
+
+def is_due(when: float | str, began: float) -> bool:
+    return Path(when).exists() if isinstance(when, str) else time.monotonic() - began >= when
+
+
+def main() -> None:
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
-    began, seq = time.monotonic(), 0
+    planned, began, seq, fields = steps(), time.monotonic(), 0, {}
     while True:
         seq += 1
-        fields: dict[str, object] = {}
-        for at, what in steps:
-            if time.monotonic() - began < at:
-                continue
+        while planned and is_due(planned[0][0], began):
+            _, what = planned.pop(0)
             if what is None:
                 os.kill(os.getpid(), signal.SIGSEGV)
             elif what == "hang":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             else:
                 fields = what
-        calls = fields.get("calls")
-        if ending and not calls:
+        if ending and not fields.get("calls"):
             return
         state = wire.DRAINING if ending else wire.READY
         beat = {"v": 1, "seq": seq, "state": state, "registered": True, **fields}

@@ -24,10 +24,11 @@ INNOCENT = [[0.0, {"calls": [THEIRS], "worker_id": "AW_innocent"}]]
 
 
 def telling(folder: Path, url: str, steps: dict[int, list], **settings: str) -> Daemon:
-    """A daemon whose workers name calls by these steps, each slot its own."""
+    """A daemon whose workers name calls by these steps, each slot its own; ready is who has sent a heartbeat."""
     words = [sys.executable, str(WORKER), *(f"{slot}={json.dumps(each)}" for slot, each in steps.items())]
     environ = {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     environ |= {f"MINDBOT_{name}": value for name, value in settings.items()}
+    environ |= {"MINDBOT_WORKER__HEARTBEAT": "required"}
     return Daemon(folder, "--workers", "2", "--command", shlex.join(words), environ=environ)
 
 
@@ -42,10 +43,15 @@ def telling(folder: Path, url: str, steps: dict[int, list], **settings: str) -> 
 async def test_the_agent_of_a_living_worker_is_left_alone_when_another_that_named_it_dies(tmp_path, claimed):
     async with serving() as twirp:
         twirp.call("r", "AJ_1")
-        liar = [[1.0, {"calls": [claimed]}], [2.0, None]]
+        now, end = tmp_path / "now", tmp_path / "end"
+        liar = [[str(now), {"calls": [claimed]}], [str(end), None]]
         with telling(tmp_path, twirp.url, {0: INNOCENT, 1: liar}) as daemon:
+            await asyncio.to_thread(daemon.wait, "call.started", room="r", worker="0.1")
+            await asyncio.to_thread(daemon.ready, 2)
+            now.touch()
             told = await asyncio.to_thread(daemon.wait, "call.contested", room="r")
             assert (told["worker"], told["rival"]) == ("1.1", "0.1")
+            end.touch()
             await asyncio.to_thread(daemon.wait, "worker.exited", worker="1.1")
             await asyncio.to_thread(daemon.wait, "worker.ready", worker="1.2")
             assert twirp.agents("r") == ["agent-AJ_1"]
@@ -60,9 +66,13 @@ async def test_the_agent_of_a_living_worker_is_left_alone_when_another_that_name
 async def test_the_call_of_the_dead_is_not_recovered_while_a_living_worker_says_it_has_it(tmp_path):
     async with serving() as twirp:
         twirp.call("r", "AJ_1")
-        dying = [[0.0, {"calls": [THEIRS]}], [2.0, None]]
-        claiming = [[1.0, {"calls": [THEIRS]}]]
+        now, end = tmp_path / "now", tmp_path / "end"
+        dying, claiming = [[0.0, {"calls": [THEIRS]}], [str(end), None]], [[str(now), {"calls": [THEIRS]}]]
         with telling(tmp_path, twirp.url, {0: dying, 1: claiming}) as daemon:
+            await asyncio.to_thread(daemon.wait, "call.started", room="r", worker="0.1")
+            now.touch()
+            await asyncio.to_thread(daemon.wait, "call.contested", worker="1.1")
+            end.touch()
             await asyncio.to_thread(daemon.wait, "worker.exited", worker="0.1")
             told = await asyncio.to_thread(daemon.wait, "call.contested", worker="0.1")
             assert told["rival"] == "1.1"
@@ -72,8 +82,12 @@ async def test_the_call_of_the_dead_is_not_recovered_while_a_living_worker_says_
 async def test_a_made_up_call_in_the_room_of_another_worker_brings_no_second_agent(tmp_path):
     async with serving() as twirp:
         twirp.call("r", "AJ_1")
-        liar = [[1.0, {"calls": [{"room": "r", "job": "AJ_made_up", "identity": "nobody"}]}], [2.0, None]]
+        end = tmp_path / "end"
+        liar = [[0.0, {"calls": [{"room": "r", "job": "AJ_made_up", "identity": "nobody"}]}], [str(end), None]]
         with telling(tmp_path, twirp.url, {0: INNOCENT, 1: liar}) as daemon:
+            for worker in ("0.1", "1.1"):
+                await asyncio.to_thread(daemon.wait, "call.started", room="r", worker=worker)
+            end.touch()
             told = await asyncio.to_thread(daemon.wait, "call.contested", job="AJ_made_up")
             assert "LiveKit does not know this job" in told["detail"]
             assert not CHANGES & set(twirp.asked)
@@ -95,9 +109,12 @@ async def test_a_job_that_livekit_knows_as_a_living_workers_is_left_alone(tmp_pa
     async with serving() as twirp:
         twirp.call("r", "AJ_1")
         twirp.dispatches["r"][0]["state"]["jobs"][0]["state"]["worker_id"] = "AW_innocent"
-        innocent = [[0.0, {"worker_id": "AW_innocent"}]]
-        liar = [[0.5, {"calls": [THEIRS]}], [1.5, None]]
+        innocent, end = [[0.0, {"worker_id": "AW_innocent"}]], tmp_path / "end"
+        liar = [[0.0, {"calls": [THEIRS]}], [str(end), None]]
         with telling(tmp_path, twirp.url, {0: innocent, 1: liar}) as daemon:
+            await asyncio.to_thread(daemon.wait, "call.started", room="r", worker="1.1")
+            await asyncio.to_thread(daemon.ready, 2)
+            end.touch()
             told = await asyncio.to_thread(daemon.wait, "call.contested", room="r")
             assert "a job of worker 0.1" in told["detail"]
             assert not CHANGES & set(twirp.asked)
