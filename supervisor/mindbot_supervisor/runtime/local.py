@@ -99,7 +99,7 @@ class LocalServices:
         return addresses
 
     def _launch(self) -> None:
-        command = [sys.executable, "-m", "mindbot_worker.local", "--port", str(self._port)]
+        command = [sys.executable, "-P", "-m", "mindbot_worker.local", "--port", str(self._port)]
         if self.livekit_server:
             command += ["--livekit-server", self.livekit_server]
             if self._livekit_port:
