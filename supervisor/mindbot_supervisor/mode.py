@@ -83,7 +83,7 @@ def explain(mode: Mode, livekit_url: str) -> str:
 def worker_command(settings: Settings) -> Sequence[str]:
     if settings.pool.command:
         return shlex.split(settings.pool.command)
-    return [sys.executable, "-m", "mindbot_worker", "--agent", settings.pool.agent]
+    return [sys.executable, "-P", "-m", "mindbot_worker", "--agent", settings.pool.agent]
 
 
 def template_agent(settings: Settings) -> str:

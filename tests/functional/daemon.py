@@ -33,14 +33,15 @@ class Daemon:
         environ: dict[str, str] | None = None,
         socket: str = "s.sock",
         before: Callable[[], object] | None = None,
+        flags: tuple[str, ...] = (),
     ):
-        """`before` is done in the new process before it becomes the daemon."""
+        """`before` is done in the new process before it becomes the daemon; `flags` are Python's own."""
         self.socket = folder / socket
         self.log = folder / "daemon.log"
         """Where its records are left for whoever looks into a failure."""
         self.runtime_dir = self.socket.with_suffix(".run")
         self.state_dir = folder / "state"
-        command = [sys.executable, "-m", "mindbot_supervisor", "run", "--socket", str(self.socket), *arguments]
+        command = [sys.executable, *flags, "-m", "mindbot_supervisor", "run", "--socket", str(self.socket), *arguments]
         if "--http" not in arguments:
             command += ["--http", "off"]
         clean = {

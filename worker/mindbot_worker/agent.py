@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import os
-import sys
 from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mindbot_config.settings import Settings
-from mindbot_worker import environment, shortage
+from mindbot_worker import agent_path, environment, shortage
+from mindbot_worker.agent_path import Place
 from mindbot_worker.failures import ConfigFailure, RanShort, WorkerFailure
 from mindbot_worker.output.lines import summarise
 
@@ -22,27 +21,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def check(reference: str) -> None:
+def check(reference: str) -> Place:
     """Refuse a reference that cannot be right, before the seconds that importing LiveKit takes."""
     module, colon, attribute = reference.partition(":")
     if not (module and colon and attribute and all(part.isidentifier() for part in f"{module}.{attribute}".split("."))):
         raise ConfigFailure(f"cannot use the agent {reference!r}: it is not of the form MODULE:ATTR")
-    if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
     top = module.partition(".")[0]
-    try:
-        found = importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
+    place = agent_path.find(top)
+    if place is None:
         raise ConfigFailure(f"cannot find the agent module {top!r}, neither in {os.getcwd()} nor installed")  # noqa: PTH109
+    return place
 
 
 def prepared(reference: str, settings: Settings) -> AgentServer:
-    """The server, with this process's environment checked and made ready for it. Raises ConfigFailure."""
-    check(reference)
+    """The server, with this process's environment checked and made ready for it. Raises WorkerFailure."""
+    place = check(reference)
     environment.check(os.environ, settings, reference)
     environment.prepare(os.environ, settings, reference)
+    agent_path.import_first(place)
+    if agent_path.is_taken(place):
+        raise ConfigFailure(
+            f"cannot use the agent module {place.module!r}: a library has that name; give {place.file} another one"
+        )
+    agent_path.enter(place.folder)
     return load(reference)
 
 

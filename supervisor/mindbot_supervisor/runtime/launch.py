@@ -44,4 +44,4 @@ class Launch:
         return hashlib.sha256(data.encode()).hexdigest()
 
     def template_command(self) -> list[str]:
-        return [sys.executable, "-m", "mindbot_worker.template", "--agent", self.agent]
+        return [sys.executable, "-P", "-m", "mindbot_worker.template", "--agent", self.agent]

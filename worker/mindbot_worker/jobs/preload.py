@@ -6,8 +6,10 @@ Under `spawn` there is no forkserver, and `jobs.entry.Setup` does the same a lit
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 
+from mindbot_worker import agent_path
 from mindbot_worker.jobs import entry, warm_up  # noqa: F401 - imported here, they are shared by all job processes
 from mindbot_worker.jobs.signals import settle
 from mindbot_worker.output.stdio import guard
@@ -16,3 +18,4 @@ from mindbot_worker.output.stdio import guard
 if multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]:
     settle()
     guard()
+    agent_path.enter(os.environ.get(agent_path.FOLDER, ""))

@@ -14,11 +14,13 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from multiprocessing import forkserver, popen_forkserver, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from mindbot_worker import agent_path
 from mindbot_worker.descriptors import Descriptor
 
 WARM_UP = ("mindbot_worker.jobs.warm_up", "livekit.agents.ipc._preload")
@@ -71,9 +73,9 @@ def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
     try:
         Path("/proc/self/comm").write_text(NAME)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when its last client does
-        for name in (*modules, *WARM_UP):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+        _import(modules)
+        with agent_path.left():
+            _import(WARM_UP)
         gc.collect()
         gc.freeze()
         address = listener.getsockname()
@@ -88,6 +90,12 @@ def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def adopt() -> None:
