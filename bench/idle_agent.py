@@ -5,7 +5,7 @@ A worker sets LiveKit's own variable before it imports the agent; this overrides
 
 import os
 
-from mindbot_worker.voice import server
+from mindbot_worker.mindbot import server
 
 __all__ = ["server"]
 

@@ -18,7 +18,7 @@ BENCH = Path(__file__).parent
 sys.path[:0] = [str(BENCH.parent / name) for name in ("worker", "config", "tests")]
 
 from functional.worker.conftest import Worker  # noqa: E402
-from mindbot_worker import wire  # noqa: E402
+from mindbot_worker.protocol import heartbeat  # noqa: E402
 
 SETTLE = 8.0
 """Seconds until nothing of the start is still going on."""
@@ -35,7 +35,7 @@ def measure(setting: str, seconds: float) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(Path(folder), ["--agent", "idle_agent:server"], environ(setting), read_output=True)
         try:
-            worker.beat(lambda beat: beat.state == wire.READY)
+            worker.beat(lambda beat: beat.state == heartbeat.READY)
             jobs = worker.wait(lambda: warm(worker.process.pid))
             time.sleep(SETTLE)
             before = [busy(psutil.Process(worker.process.pid)), sum(busy(each) for each in jobs)]

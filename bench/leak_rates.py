@@ -21,8 +21,8 @@ from leak_series import DAY, LEAKS, MINUTE, NO_LEAK, SOFT_MB, START, STEP, TOO_C
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("supervisor", "worker", "config")]
 
-from mindbot_supervisor.core.rules.leak import due  # noqa: E402
-from mindbot_supervisor.core.trend import Trend  # noqa: E402
+from mindbot_supervisor.core.health.memory_trend import Trend  # noqa: E402
+from mindbot_supervisor.core.health.rules.memory import due  # noqa: E402
 
 HORIZON = 3600.0
 SEEDS = 200

@@ -22,12 +22,12 @@ from livekit.agents.utils import http_context
 from livekit.plugins import deepgram
 
 from live.livekit import Local, running_local
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 from mindbot_worker.providers import fallbacks
+from mindbot_worker.providers.concurrency_limit import draw
 from mindbot_worker.providers.openai_client import open_client
-from mindbot_worker.providers.queueing import draw
-from mindbot_worker.providers.visits import Provider
-from mindbot_worker.usage import Meter
+from mindbot_worker.providers.request_gate import Provider
+from mindbot_worker.providers.usage_meter import Meter
 
 VISITS, ANSWERS, WAITING, SECONDS = 2000, 40, 40, 20
 
@@ -43,7 +43,7 @@ async def visits(_: Local) -> None:
 
 
 async def looks(_: Local) -> None:
-    file = Path(os.environ[wire.RUNTIME_DIR]) / "looks"
+    file = Path(os.environ[heartbeat.RUNTIME_DIR]) / "looks"
     tickets = [ticket for _ in range(WAITING) if (ticket := draw(file)) is not None]
     began = time.perf_counter()
     for _ in range(VISITS):
@@ -101,7 +101,7 @@ async def _hearing(model: stt.STT) -> float:
 def main() -> None:
     measured: list[Callable[[Local], Awaitable[None]]] = [visits, looks, answers, chain]
     with tempfile.TemporaryDirectory() as folder, running_local() as local:
-        os.environ[wire.RUNTIME_DIR] = folder
+        os.environ[heartbeat.RUNTIME_DIR] = folder
         for each in measured:
             asyncio.run(each(local))  # type: ignore[arg-type]
 

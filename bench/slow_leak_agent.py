@@ -6,8 +6,8 @@ It begins when that worker serves, a touched piece at a time; the worker's succe
 import asyncio
 import os
 
-from mindbot_worker import wire
-from mindbot_worker.voice import server
+from mindbot_worker.mindbot import server
+from mindbot_worker.protocol import heartbeat
 
 __all__ = ["server"]
 
@@ -25,5 +25,5 @@ async def leak(mb_per_minute: float) -> None:
 
 @server.on("worker_started")
 def begin() -> None:
-    if os.environ.get(wire.WORKER_NAME) == os.environ["BENCH_LEAK_WORKER"]:
+    if os.environ.get(heartbeat.WORKER_NAME) == os.environ["BENCH_LEAK_WORKER"]:
         _tasks.add(asyncio.create_task(leak(float(os.environ["BENCH_LEAK_MB_PER_MINUTE"]))))

@@ -15,7 +15,7 @@ from pathlib import Path
 from contest import processes
 from contest.command import Skipped
 from live.livekit import MISSING, find_livekit_server
-from mindbot_worker.local.livekit_config import API_KEY, API_SECRET, HOST, environment, free_ports
+from mindbot_worker.standins.livekit_server import API_KEY, API_SECRET, HOST, environment, free_ports
 
 REGISTERED, ACTIVE = "worker registered", "participant active"
 UP_SECONDS = 20.0

@@ -26,9 +26,9 @@ from pydantic_settings import (
 
 from mindbot_config import keys, messages
 from mindbot_config.errors import ConfigError
+from mindbot_config.files.paths import find_toml
+from mindbot_config.files.read_file import WITHIN, bounded, read_text, read_toml
 from mindbot_config.messages import Given
-from mindbot_config.paths import find_toml
-from mindbot_config.read_file import WITHIN, bounded, read_text, read_toml
 
 NOT_IN_ENV_FILE = frozenset({"MINDBOT_CONFIG", "MINDBOT_ENV__FILE"})
 
@@ -164,7 +164,7 @@ class EnvFileVariables(Variables, DotEnvSettingsSource):
         super().__init__(model, file)
 
     def _read(self, file: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
-        from mindbot_config.env_file import read_env_file
+        from mindbot_config.files.env_file import read_env_file
 
         found = read_env_file(file, self.label)
         return found.variables, found.warnings

@@ -16,15 +16,15 @@ import sys
 import time
 from pathlib import Path
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 BEAT = 0.1
 
 
 def steps() -> list[tuple[float | str, object]]:
     told = dict(each.split("=", 1) for each in sys.argv[1:])
-    text = told.get(os.environ[wire.SLOT], "[]")
-    if os.environ[wire.WORKER_NAME].partition(".")[2] != "1":
+    text = told.get(os.environ[heartbeat.SLOT], "[]")
+    if os.environ[heartbeat.WORKER_NAME].partition(".")[2] != "1":
         return []
     if '"CHILD"' in text:
         child = subprocess.Popen(["sleep", "600"])
@@ -53,9 +53,9 @@ def main() -> None:
                 fields = what
         if ending and not fields.get("calls"):
             return
-        state = wire.DRAINING if ending else wire.READY
+        state = heartbeat.DRAINING if ending else heartbeat.READY
         beat = {"v": 1, "seq": seq, "state": state, "registered": True, **fields}
-        os.write(int(os.environ[wire.HEARTBEAT_FD]), json.dumps(beat).encode() + b"\n")
+        os.write(int(os.environ[heartbeat.HEARTBEAT_FD]), json.dumps(beat).encode() + b"\n")
         time.sleep(BEAT)
 
 

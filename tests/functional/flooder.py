@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from mindbot_worker import wire
+from mindbot_worker.protocol.heartbeat import DRAINING, HEARTBEAT_FD, SLOT
 
 BEAT = 0.2
 CALLS, KINDS = 800, 1500
@@ -73,15 +73,15 @@ KIND = {each.__name__: each for each in (garbage, beats, calls, kinds, ends, fla
 def main() -> None:
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    heartbeat = int(os.environ[wire.HEARTBEAT_FD])
-    flooding = os.environ[wire.SLOT] == "0"
+    heartbeat = int(os.environ[HEARTBEAT_FD])
+    flooding = os.environ[SLOT] == "0"
     lines = KIND[sys.argv[1]]() if flooding else (line(number) for number in itertools.count(1))
     with contextlib.suppress(BrokenPipeError):
         while not ending.is_set():
             os.write(heartbeat, next(lines))
             if not flooding:
                 time.sleep(BEAT)
-        os.write(heartbeat, line(2**52, wire.DRAINING))
+        os.write(heartbeat, line(2**52, DRAINING))
 
 
 if __name__ == "__main__":

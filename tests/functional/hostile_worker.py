@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 BAD = "\x1b[2J\x1b]0;owned\x07 over\rwritten\nline \x9b31m \x85 \x7f \x00 "
 BAD += "\u202etxt.exe \u2066x\u2069 \u200f\u200e \u2028 \ud800 end"
 
 
 def main() -> None:
-    lives = 2.0 if os.environ[wire.WORKER_NAME].endswith(".1") else 3600.0
-    out = int(os.environ[wire.HEARTBEAT_FD])
+    lives = 2.0 if os.environ[heartbeat.WORKER_NAME].endswith(".1") else 3600.0
+    out = int(os.environ[heartbeat.HEARTBEAT_FD])
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     call = {"room": f"room {BAD}", "job": f"AJ {BAD}", "identity": f"caller {BAD}", "state": BAD, "idle": 0.0}

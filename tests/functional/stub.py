@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 BEAT = float(os.environ.get("STUB_BEAT", "0.2"))
 CALLS = {"call": 1, "calls": 3}
@@ -33,10 +33,10 @@ class Worker:
     """Says how it is, until it is told to finish."""
 
     def __init__(self, calls: int, slow_boot: float) -> None:
-        self.fd = int(os.environ[wire.HEARTBEAT_FD])
-        self.name = os.environ[wire.WORKER_NAME]
+        self.fd = int(os.environ[heartbeat.HEARTBEAT_FD])
+        self.name = os.environ[heartbeat.WORKER_NAME]
         self.seq = 0
-        self.state = wire.STARTING if slow_boot else wire.READY
+        self.state = heartbeat.STARTING if slow_boot else heartbeat.READY
         self.ready_at = time.monotonic() + slow_boot
         self.calls = [{"room": f"{self.name}-r{n}", "job": f"{self.name}-j{n}", "idle": 0.0} for n in range(calls)]
         self.extra: dict[str, object] = {}
@@ -45,8 +45,8 @@ class Worker:
         self.lock = threading.Lock()
 
     def beat(self, **extra: object) -> None:
-        if time.monotonic() >= self.ready_at and self.state == wire.STARTING:
-            self.state = wire.READY
+        if time.monotonic() >= self.ready_at and self.state == heartbeat.STARTING:
+            self.state = heartbeat.READY
         self.seq += 1
         line = {"v": 1, "seq": self.seq, "state": self.state, "registered": True, "calls": self.calls, "lag_ms": 0.1}
         self.write(json.dumps({**line, **self.extra, **extra}).encode() + b"\n")
@@ -57,7 +57,7 @@ class Worker:
 
     def watch_leash(self) -> None:
         """The supervisor is gone: finish the calls, take no new ones."""
-        os.read(int(os.environ[wire.LEASH_FD]), 1)
+        os.read(int(os.environ[heartbeat.LEASH_FD]), 1)
         self.draining.set()
 
     def thread_beats(self) -> None:
@@ -225,8 +225,8 @@ HABITS = {
 
 def mine(word: str) -> str | None:
     habit, _, place = word.partition("@")
-    name = os.environ[wire.WORKER_NAME]
-    return habit if place in ("", name, os.environ[wire.SLOT]) else None
+    name = os.environ[heartbeat.WORKER_NAME]
+    return habit if place in ("", name, os.environ[heartbeat.SLOT]) else None
 
 
 def main() -> None:
@@ -253,7 +253,7 @@ def main() -> None:
         if worker.calls and now > options.call_seconds:
             worker.calls = []
         if worker.draining.is_set():
-            worker.state = wire.DRAINING
+            worker.state = heartbeat.DRAINING
             if not worker.calls:
                 worker.beat()
                 sys.exit(0)

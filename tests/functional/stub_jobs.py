@@ -21,7 +21,7 @@ import time
 
 import psutil
 
-from mindbot_worker import job_beats, wire
+from mindbot_worker.protocol import heartbeat, job_beats
 
 BEAT = float(os.environ.get("STUB_BEAT", "0.2"))
 BLOCK = float(os.environ.get("STUB_BLOCK", "3600"))
@@ -108,7 +108,7 @@ def start_job(habit: str) -> tuple[int, int]:
 
 class Worker:
     def __init__(self, calls: int, habit: str) -> None:
-        self.fd, self.name, self.seq = int(os.environ[wire.HEARTBEAT_FD]), os.environ[wire.WORKER_NAME], 0
+        self.fd, self.name, self.seq = int(os.environ[heartbeat.HEARTBEAT_FD]), os.environ[heartbeat.WORKER_NAME], 0
         self.jobs = {f"{self.name}-j{n}": start_job(habit if n == 0 else "") for n in range(calls)}
         self.lie, self.many = LIES.get(habit), habit == "many"
         self.ended: list[dict[str, str]] = []
@@ -150,7 +150,7 @@ class Worker:
 
 def mine(word: str) -> str:
     habit, _, place = word.partition("@")
-    return habit if place in ("", os.environ[wire.WORKER_NAME], os.environ[wire.SLOT]) else ""
+    return habit if place in ("", os.environ[heartbeat.WORKER_NAME], os.environ[heartbeat.SLOT]) else ""
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR2)
     worker = Worker(options.calls, next((habit for word in options.habits if (habit := mine(word))), ""))
     signal.signal(signal.SIGTERM, worker.end)
-    leash = int(os.environ[wire.LEASH_FD])
+    leash = int(os.environ[heartbeat.LEASH_FD])
     os.set_blocking(leash, False)
     while not (worker.draining and not worker.jobs):
         worker.look_after_jobs()

@@ -73,7 +73,7 @@ def test_everything_that_local_mode_starts(tmp_path, environ):
         daemon.ready(1, timeout=120)
         children = psutil.Process(daemon.process.pid).children(recursive=True)
         commands = [" ".join(child.cmdline()) for child in children]
-        assert any("mindbot_worker.local" in command for command in commands)
+        assert any("mindbot_worker.standins" in command for command in commands)
         assert any("mindbot_worker.template" in command for command in commands)
         for child in children:
             assert_complete_and_without_ours(environment(child.pid))

@@ -12,10 +12,10 @@ import pytest
 from functional.daemon import Daemon
 from functional.test_rescue import CALL, JOB, ROOM, eventually, recover, rescuing
 from functional.twirp import KEY, SECRET, serving
-from mindbot_supervisor.core.answers import Contested, Recovered
-from mindbot_supervisor.runtime.attempt import Watch
-from mindbot_supervisor.runtime.journals import Journals
-from mindbot_worker import wire
+from mindbot_supervisor.core.calls.recovery_state import Contested, Recovered
+from mindbot_supervisor.recovery.call_journals import Journals
+from mindbot_supervisor.recovery.dispatch_attempt import Watch
+from mindbot_worker.protocol import heartbeat
 
 WORKER = Path(__file__).with_name("caller_worker.py")
 CHANGES = {"RemoveParticipant", "CreateDispatch", "DeleteDispatch"}
@@ -144,7 +144,7 @@ async def test_not_even_a_dead_agent_is_taken_out_of_a_room_without_callers(tmp_
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mindbot_worker.journal import Journal
+from mindbot_worker.jobs.call_journal import Journal
 kept = Journal(Path(sys.argv[1]), sys.argv[2])
 kept.add([{"id": "item_1"}])
 print("held", flush=True)
@@ -155,7 +155,7 @@ time.sleep(600)
 @pytest.fixture
 def holder(tmp_path):
     """Another process, as a job's, that has the journal of the call open."""
-    path = tmp_path / wire.journal_name(ROOM, JOB)
+    path = tmp_path / heartbeat.journal_name(ROOM, JOB)
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path), ROOM], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     yield process
@@ -169,8 +169,8 @@ async def test_a_call_whose_journal_a_living_process_writes_is_left_alone_and_th
         answer = await rescuer.recover(recover(seconds=5))
         assert answer == Contested("a living process still writes the journal of this call")
         assert not CHANGES & set(twirp.asked)
-        assert rescuer.forget(ROOM, JOB) == {wire.journal_name(ROOM, JOB)}
-        assert (tmp_path / wire.journal_name(ROOM, JOB)).exists()
+        assert rescuer.forget(ROOM, JOB) == {heartbeat.journal_name(ROOM, JOB)}
+        assert (tmp_path / heartbeat.journal_name(ROOM, JOB)).exists()
 
 
 async def test_a_job_process_that_is_just_ending_is_waited_for(tmp_path, holder):
@@ -188,13 +188,13 @@ async def test_a_call_that_is_moved_has_a_living_agent_who_writes_its_journal(tm
 
 
 def test_the_lock_goes_along_when_a_journal_is_cut_down(tmp_path, monkeypatch):
-    from mindbot_worker import journal
+    from mindbot_worker.jobs import call_journal
 
-    monkeypatch.setattr(journal, "SIZE_MAX", 1000)
-    kept = journal.Journal(tmp_path / wire.journal_name(ROOM, JOB), ROOM)
+    monkeypatch.setattr(call_journal, "SIZE_MAX", 1000)
+    kept = call_journal.Journal(tmp_path / heartbeat.journal_name(ROOM, JOB), ROOM)
     journals = Journals(tmp_path)
     for number in range(100):
         kept.add([{"id": f"item_{number}", "text": "x" * 50}])
-        assert journals.is_held(wire.journal_name(ROOM, JOB))
+        assert journals.is_held(heartbeat.journal_name(ROOM, JOB))
     kept.remove()
-    assert not journals.is_held(wire.journal_name(ROOM, JOB))
+    assert not journals.is_held(heartbeat.journal_name(ROOM, JOB))

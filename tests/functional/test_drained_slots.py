@@ -5,7 +5,7 @@ import signal
 import socket
 
 from functional.daemon import Daemon, stub
-from mindbot_worker import wire_inbox
+from mindbot_worker.protocol import worker_inbox
 
 REQUIRED = {"MINDBOT_WORKER__HEARTBEAT": "required"}
 
@@ -44,8 +44,8 @@ def test_sockets_of_killed_workers_do_not_stay_in_the_runtime_directory(tmp_path
     with Daemon(tmp_path, "--workers", "1", *stub(), environ=REQUIRED) as daemon:
         daemon.ready(1)
         pid = daemon.worker("0.1")["pid"]
-        left = bound(daemon.runtime_dir / wire_inbox.file_name("0.1", pid))
-        stale = bound(daemon.runtime_dir / wire_inbox.file_name("7.1", 99999))
+        left = bound(daemon.runtime_dir / worker_inbox.file_name("0.1", pid))
+        stale = bound(daemon.runtime_dir / worker_inbox.file_name("7.1", 99999))
         os.kill(pid, signal.SIGKILL)
         daemon.wait("worker.exited", worker="0.1")
         daemon.until(lambda: not left.exists())

@@ -10,7 +10,7 @@ import pytest
 from functional.daemon import Daemon, stub
 from functional.test_rescue import speaking
 from functional.twirp import KEY, SECRET, serving, written
-from mindbot_supervisor.runtime.livekit_api import ApiError, LiveKitApi, NotFound
+from mindbot_supervisor.recovery.livekit import ApiError, LiveKitApi, NotFound
 
 HTTP = "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\n\r\n"
 

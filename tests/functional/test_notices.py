@@ -12,8 +12,8 @@ import pytest
 
 from functional.daemon import Daemon
 from functional.receiver import Receiver
-from mindbot_supervisor.ops import notify, webhook
-from mindbot_supervisor.ops.notify import Notices
+from mindbot_supervisor.observability import notifications, webhook
+from mindbot_supervisor.observability.notifications import Notices
 
 SECRET = "the-secret-of-the-webhook"
 AGENT_ERROR = '{"event": "agent.error", "level": "error", "kind": "llm", "reason": "APIStatusError: 500", "room": "r"}'
@@ -73,7 +73,7 @@ async def test_the_same_again_is_one_more_notice_with_the_count(receiver, notice
     notices.offer("error", "worker.killing", {"worker": "1.1", "reason": "hung"})
     posts = await posted(receiver, 2)
     assert [post.json["worker"] for post in posts] == ["0.1", "1.1"]
-    notices._clock.now += notify.SAME + 1
+    notices._clock.now += notifications.SAME + 1
     notices._news.set()
     posts = await posted(receiver, 3)
     assert (posts[2].json["worker"], posts[2].json["count"]) == ("0.1", 4)
@@ -117,12 +117,12 @@ async def test_a_receiver_that_is_not_there_costs_a_bounded_queue_and_no_time(mo
         notices = Notices(lambda *record: log.append(record), str)
         notices.follow(f"http://127.0.0.1:{listener.getsockname()[1]}/", "", ["call.lost"])
         await asyncio.sleep(0)
-        for n in range(notify.WAITING_MAX * 2):
+        for n in range(notifications.WAITING_MAX * 2):
             notices.offer("error", "call.lost", {"room": str(n), "reason": str(n)})
-        assert len(notices._waiting) == notify.WAITING_MAX
+        assert len(notices._waiting) == notifications.WAITING_MAX
         began = time.monotonic()
         await notices.close()
-        assert time.monotonic() - began < notify.CLOSE_WAIT + 5
+        assert time.monotonic() - began < notifications.CLOSE_WAIT + 5
 
 
 def test_the_daemon_posts_its_own_events_and_its_agents_errors_and_keeps_the_secret(tmp_path, receiver):

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.runtime import process_end
-from mindbot_supervisor.runtime.process_end import ProcessEnd
-from mindbot_supervisor.runtime.process_tree import ProcessTree
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.monitoring.process_tree import ProcessTree
+from mindbot_supervisor.processes.trees import process_end
+from mindbot_supervisor.processes.trees.process_end import ProcessEnd
 
 A, B = Ref(0, 1), Ref(1, 1)
 TREE = """

@@ -9,14 +9,13 @@ import pytest
 
 from functional.twirp import KEY, SECRET, job_of, person, serving, written
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.answers import Alone, Failed, Recovered
-from mindbot_supervisor.runtime import livekit_api
-from mindbot_supervisor.runtime.attempt import Watch
-from mindbot_supervisor.runtime.livekit_api import WARM, ApiError, LiveKitApi, NotFound, base_url
-from mindbot_supervisor.runtime.livekit_records import Dispatch
-from mindbot_supervisor.runtime.rescue import Rescuer
-from mindbot_worker import wire
-from mindbot_worker.wire import Call
+from mindbot_supervisor.core.calls.recovery_state import Alone, Failed, Recovered
+from mindbot_supervisor.recovery import livekit
+from mindbot_supervisor.recovery.dispatch_attempt import Watch
+from mindbot_supervisor.recovery.livekit import WARM, ApiError, Dispatch, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.recovery.recovery_tasks import Rescuer
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.protocol.heartbeat import Call
 
 ROOM, JOB = "r/../1", "AJ_1"
 CALL = Call(ROOM, JOB, f"agent-{JOB}")
@@ -50,8 +49,8 @@ async def test_the_old_agent_is_taken_out_and_a_new_one_dispatched_as_it_was(tmp
         assert twirp.agents(ROOM) == [answer.identity] != [CALL.identity]
         (made,) = twirp.dispatches[ROOM]
         assert (made["agent_name"], made["metadata"]) == ("bot", '{"of": "the user"}')
-        journal = wire.journal_name(ROOM, JOB)
-        assert made["attributes"] == {"theirs": "1", wire.JOURNAL: journal, wire.RECOVERS: JOB}
+        journal = heartbeat.journal_name(ROOM, JOB)
+        assert made["attributes"] == {"theirs": "1", heartbeat.JOURNAL: journal, heartbeat.RECOVERS: JOB}
 
 
 async def test_what_an_attempt_has_learned_goes_over_to_the_next_daemon(tmp_path):
@@ -239,16 +238,16 @@ async def test_the_journal_stays_the_same_from_agent_to_agent(tmp_path):
         second = Call(ROOM, made["state"]["jobs"][0]["id"], twirp.agents(ROOM)[0])
         await rescuer.recover(recover(call=second))
         (made,) = twirp.dispatches[ROOM]
-        assert made["attributes"][wire.JOURNAL] == wire.journal_name(ROOM, JOB)
-        assert made["attributes"][wire.RECOVERS] == second.job
+        assert made["attributes"][heartbeat.JOURNAL] == heartbeat.journal_name(ROOM, JOB)
+        assert made["attributes"][heartbeat.RECOVERS] == second.job
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "x" * 32, "", "a" * 31, "a" * 33])
 async def test_a_journals_name_that_was_not_made_here_is_not_passed_on(tmp_path, name):
     async with rescuing(tmp_path) as (twirp, rescuer):
-        twirp.dispatches[ROOM][0]["attributes"] = {wire.JOURNAL: name}
+        twirp.dispatches[ROOM][0]["attributes"] = {heartbeat.JOURNAL: name}
         await rescuer.recover(recover())
-        assert twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL] == wire.journal_name(ROOM, JOB)
+        assert twirp.dispatches[ROOM][0]["attributes"][heartbeat.JOURNAL] == heartbeat.journal_name(ROOM, JOB)
 
 
 MOVE = recover(moved=True)
@@ -258,21 +257,21 @@ READY = Watch(lambda: True)
 
 async def test_the_journal_of_a_moved_call_is_not_lost_when_the_old_agent_removes_its_own(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
-        journal = tmp_path / wire.journal_name(ROOM, JOB)
+        journal = tmp_path / heartbeat.journal_name(ROOM, JOB)
         journal.write_text("what was said")
         await rescuer.recover(MOVE, READY)
         journal.unlink()
-        name = twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL]
+        name = twirp.dispatches[ROOM][0]["attributes"][heartbeat.JOURNAL]
         assert [path.name for path in tmp_path.iterdir()] == [name]
         assert (tmp_path / name).read_text() == "what was said"
-        assert wire.is_journal_name(name)
+        assert heartbeat.is_journal_name(name)
 
 
 async def test_the_new_agent_is_let_in_without_a_journal_too(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
         await rescuer.recover(MOVE, READY)
         (path,) = tmp_path.iterdir()
-        assert path.name == twirp.dispatches[ROOM][0]["attributes"][wire.JOURNAL]
+        assert path.name == twirp.dispatches[ROOM][0]["attributes"][heartbeat.JOURNAL]
         assert (path.stat().st_size, path.stat().st_mode & 0o777) == (0, 0o600)
 
 
@@ -285,7 +284,7 @@ async def test_a_moved_call_has_its_old_agent_until_a_worker_has_the_new_one_rea
         await asyncio.sleep(0.3)
         assert twirp.agents(ROOM) == [CALL.identity]
         _, new = twirp.dispatches[ROOM]
-        assert new["attributes"][wire.AFTER] == CALL.identity
+        assert new["attributes"][heartbeat.AFTER] == CALL.identity
         assert not list(tmp_path.iterdir()), "the sign for the new agent"
         ready.append(True)
         answer = await moving
@@ -338,21 +337,21 @@ async def test_where_the_old_agent_is_gone_already_the_new_one_waits_for_nothing
         assert isinstance(answer, Recovered)
         assert told == [True]
         (made,) = twirp.dispatches[ROOM]
-        assert wire.AFTER not in made["attributes"]
-        assert made["attributes"][wire.JOURNAL] == wire.journal_name(ROOM, JOB)
+        assert heartbeat.AFTER not in made["attributes"]
+        assert made["attributes"][heartbeat.JOURNAL] == heartbeat.journal_name(ROOM, JOB)
 
 
 async def test_a_second_move_waits_for_the_agent_of_the_first(tmp_path):
     async with rescuing(tmp_path) as (twirp, rescuer):
-        (tmp_path / wire.journal_name(ROOM, JOB)).write_text("what was said")
+        (tmp_path / heartbeat.journal_name(ROOM, JOB)).write_text("what was said")
         first = await rescuer.recover(MOVE, READY)
         (made,) = twirp.dispatches[ROOM]
         second = Call(ROOM, made["state"]["jobs"][0]["id"], first.identity)
         answer = await rescuer.recover(recover(call=second, moved=True), READY)
         (made,) = twirp.dispatches[ROOM]
-        assert made["attributes"][wire.AFTER] == first.identity
+        assert made["attributes"][heartbeat.AFTER] == first.identity
         assert twirp.agents(ROOM) == [answer.identity]
-        assert (tmp_path / made["attributes"][wire.JOURNAL]).read_text() == "what was said"
+        assert (tmp_path / made["attributes"][heartbeat.JOURNAL]).read_text() == "what was said"
 
 
 async def test_no_dead_agent_is_there_beside_its_successor(tmp_path):
@@ -380,7 +379,7 @@ async def test_a_moved_call_whose_agent_could_not_be_taken_out_at_first_is_moved
 
 async def test_forgetting_removes_the_journal_and_starting_those_of_a_dead_daemon(tmp_path):
     async with rescuing(tmp_path) as (_, rescuer):
-        kept, old = (tmp_path / wire.journal_name(ROOM, job) for job in (JOB, "AJ_old"))
+        kept, old = (tmp_path / heartbeat.journal_name(ROOM, job) for job in (JOB, "AJ_old"))
         strange = tmp_path / "notes.txt"
         for path in (kept, old, strange):
             path.write_text("")
@@ -435,7 +434,7 @@ async def test_an_answer_that_comes_in_pieces_is_read_to_its_end():
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(livekit_api, "ANSWER_MAX", 1000)
+    monkeypatch.setattr(livekit, "ANSWER_MAX", 1000)
     async with speaking(HEAD, b" " * 600, b" " * 600) as (port, _):
         api = LiveKitApi(f"ws://127.0.0.1:{port}", KEY, SECRET, 5.0)
         with pytest.raises(ApiError, match="over 1000 bytes"):

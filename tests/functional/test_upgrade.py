@@ -10,9 +10,9 @@ import pytest
 
 from functional.daemon import Daemon, stub
 from functional.twirp import KEY, SECRET, serving
-from mindbot_supervisor import handover
-from mindbot_supervisor.core.snapshot import VERSION
+from mindbot_supervisor.core.workers.snapshot import VERSION
 from mindbot_supervisor.errors import Refused
+from mindbot_supervisor.upgrade import handover
 
 WORKER = {"MINDBOT_WORKER__HEARTBEAT": "required"}
 BEGUN_ANEW = "begun anew by the upgraded supervisor"

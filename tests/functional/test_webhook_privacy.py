@@ -8,7 +8,7 @@ import json
 import pytest
 
 from functional.receiver import Receiver
-from mindbot_supervisor.ops.notify import Notices
+from mindbot_supervisor.observability.notifications import Notices
 
 LOGIN = "machine {host} login somebody password of-another-service\n"
 
@@ -71,7 +71,7 @@ async def test_a_number_that_is_none_is_null_in_a_notice(receiver, notices):
 
 
 async def test_retries_say_nothing_past_our_own_log(receiver, notices, capfd, monkeypatch):
-    monkeypatch.setattr("mindbot_supervisor.ops.webhook.PAUSE", 0.01)
+    monkeypatch.setattr("mindbot_supervisor.observability.webhook.PAUSE", 0.01)
     receiver.answers = [(503, {}), (503, {})]
     notices.follow(receiver.url, "", ["call.lost"])
     notices.offer("error", "call.lost", {"room": "r"})
@@ -81,7 +81,7 @@ async def test_retries_say_nothing_past_our_own_log(receiver, notices, capfd, mo
 
 
 async def test_a_receiver_that_never_takes_it_is_given_up_with_its_last_reason(receiver, notices, monkeypatch):
-    monkeypatch.setattr("mindbot_supervisor.ops.webhook.PAUSE", 0.01)
+    monkeypatch.setattr("mindbot_supervisor.observability.webhook.PAUSE", 0.01)
     receiver.answers = [(503, {})] * 4
     notices.follow(receiver.url, "", ["call.lost"])
     notices.offer("error", "call.lost", {"room": "r"})

@@ -17,7 +17,7 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict, ParseDict
 from livekit import api
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 KEY, SECRET = "devkey", "a-secret-for-tests-0123456789abcdef"
 Json = dict[str, Any]
@@ -117,7 +117,7 @@ class Twirp:
         agent = person(self.identity or f"agent-{job}", "AGENT", "JOINING")
         made["state"]["jobs"].append(job_of(job, agent["identity"]))
         await asyncio.sleep(self.joins_after or 0)
-        before = made.get("attributes", {}).get(wire.AFTER) if self.waits else None
+        before = made.get("attributes", {}).get(heartbeat.AFTER) if self.waits else None
         while any(each["identity"] == before for each in self.rooms[room]):
             await asyncio.sleep(0.005)
             if made not in self.dispatches[room]:

@@ -16,14 +16,14 @@ from livekit import api, rtc
 
 from live.ears import Ears, Heard
 from live.livekit import PHRASES, Server
-from mindbot_worker.jobs import rtc_logs
+from mindbot_worker.livekit_adapter import native_logs
 
 RATE = 16_000
 _FRAME = RATE // 50
 _CONNECT_SECONDS = 15.0
 
 
-rtc_logs.leave_to_library()  # callers are to leave the CPU to the agents: half of joining a room is logging it
+native_logs.leave_to_library()  # callers are to leave the CPU to the agents: half of joining a room is logging it
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """One running `python -m mindbot_worker.local`."""
+    """One running `python -m mindbot_worker.standins`."""
 
     openai_base_url: str
     deepgram_base_url: str
@@ -55,7 +55,7 @@ class Local:
         return listed
 
     def break_next(self, kind: str, fault: str, **details: Any) -> None:
-        """The next requests of this kind fail so: see mindbot_worker.local.faults."""
+        """The next requests of this kind fail so: see mindbot_worker.standins.faults."""
         self._ask("POST", "/faults", {"kind": kind, "fault": fault, **details})
 
     def forget(self) -> None:
@@ -73,7 +73,7 @@ class Local:
 @contextlib.contextmanager
 def running_local(*options: str, livekit_server: Path | None = None) -> Iterator[Local]:
     """Runs the stand-ins on free loopback ports, and livekit-server if its path is given; ends both."""
-    command = [sys.executable, "-m", "mindbot_worker.local", "--phrases", str(PHRASES), *options]
+    command = [sys.executable, "-m", "mindbot_worker.standins", "--phrases", str(PHRASES), *options]
     if livekit_server is not None:
         command += ["--livekit-server", str(livekit_server), "--livekit-port", "0"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)

@@ -68,7 +68,7 @@ async def call(context):
 
 @dataclass(frozen=True)
 class Fault:
-    """What the stand-in is told, see mindbot_worker.local.faults."""
+    """What the stand-in is told, see mindbot_worker.standins.faults."""
 
     name: str
     fault: str

@@ -11,7 +11,7 @@ import pytest
 from live.caller import calling, load_phrases
 from live.livekit import local  # noqa: F401 (a fixture)
 from live.supervised import answered, ready, supervised, wait
-from mindbot_supervisor.runtime.livekit_api import LiveKitApi
+from mindbot_supervisor.recovery.livekit import LiveKitApi
 
 pytestmark = pytest.mark.live
 PHRASES = list(load_phrases())

@@ -73,18 +73,22 @@ def test_the_supervisor_imports_of_the_worker_only_the_wire_and_of_livekit_its_a
 def test_the_core_is_pure(path):
     names = imported(path)
     assert not starts(names, *IMPURE)
-    allowed = ("mindbot_supervisor.core", "mindbot_config.sections", "mindbot_worker.wire")
+    allowed = ("mindbot_supervisor.core", "mindbot_config.sections", "mindbot_worker.protocol.heartbeat")
     assert starts(names, "mindbot_supervisor", "mindbot_config", "mindbot_worker") == starts(names, *allowed)
 
 
 @pytest.mark.parametrize("path", files(SUPERVISOR / "runtime"), ids=ident)
 def test_the_runtime_knows_the_core_and_not_the_operators_side(path):
-    assert not starts(imported(path), "mindbot_supervisor.ops", "mindbot_supervisor.app", "mindbot_supervisor.cli")
+    assert not starts(
+        imported(path), "mindbot_supervisor.observability", "mindbot_supervisor.daemon.daemon", "mindbot_supervisor.cli"
+    )
 
 
 @pytest.mark.parametrize("path", files(SUPERVISOR / "ops"), ids=ident)
 def test_the_operators_side_is_handed_callables_and_never_imports_the_runtime(path):
-    assert not starts(imported(path), "mindbot_supervisor.runtime", "mindbot_supervisor.app", "mindbot_supervisor.cli")
+    assert not starts(
+        imported(path), "mindbot_supervisor.processes", "mindbot_supervisor.daemon.daemon", "mindbot_supervisor.cli"
+    )
 
 
 @pytest.mark.parametrize("path", files(ROOT / "config"), ids=ident)

@@ -28,13 +28,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindbot_worker.hearing.watching import watch_audio
-    from mindbot_worker.performance import monitor_performance
-    from mindbot_worker.providers.for_agents import limited_deepgram_session, limited_openai_client
-    from mindbot_worker.recovered import recovered_conversation
-    from mindbot_worker.robust.connecting import CallEnded, ConnectFailed, connect_with_retry
-    from mindbot_worker.robust.entrypoint import robust_entrypoint
-    from mindbot_worker.robust.notifying import notify_error
+    from mindbot_worker.sdk.connect_with_retry import CallEnded, ConnectFailed, connect_with_retry
+    from mindbot_worker.sdk.limited_clients import limited_deepgram_session, limited_openai_client
+    from mindbot_worker.sdk.notify_error import notify_error
+    from mindbot_worker.sdk.performance import monitor_performance
+    from mindbot_worker.sdk.recovered_conversation import recovered_conversation
+    from mindbot_worker.sdk.robust_entrypoint import robust_entrypoint
+    from mindbot_worker.sdk.watch_audio import watch_audio
 
 __all__ = [
     "CallEnded",
@@ -50,16 +50,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CallEnded": "robust.connecting",
-    "ConnectFailed": "robust.connecting",
-    "connect_with_retry": "robust.connecting",
-    "limited_deepgram_session": "providers.for_agents",
-    "limited_openai_client": "providers.for_agents",
-    "monitor_performance": "performance",
-    "notify_error": "robust.notifying",
-    "recovered_conversation": "recovered",
-    "robust_entrypoint": "robust.entrypoint",
-    "watch_audio": "hearing.watching",
+    "CallEnded": "sdk.connect_with_retry",
+    "ConnectFailed": "sdk.connect_with_retry",
+    "connect_with_retry": "sdk.connect_with_retry",
+    "limited_deepgram_session": "sdk.limited_clients",
+    "limited_openai_client": "sdk.limited_clients",
+    "monitor_performance": "sdk.performance",
+    "notify_error": "sdk.notify_error",
+    "recovered_conversation": "sdk.recovered_conversation",
+    "robust_entrypoint": "sdk.robust_entrypoint",
+    "watch_audio": "sdk.watch_audio",
 }
 
 

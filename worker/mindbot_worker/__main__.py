@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from mindbot_config.standard_descriptors import open_standard
+from mindbot_config.host.standard_descriptors import open_standard
 from mindbot_worker import arguments
-from mindbot_worker.program import Program
+from mindbot_worker.runtime.main import Program
 
 
 def main() -> None:

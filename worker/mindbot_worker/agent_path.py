@@ -20,7 +20,12 @@ from pathlib import Path
 FOLDER = "MINDBOT_AGENT_FOLDER"
 """Environment variable that tells a forkserver of LiveKit's which folder it is."""
 
-FIRST = ("livekit.agents", "mindbot_worker.runner", "mindbot_worker.options", "mindbot_worker.jobs.entry")
+FIRST = (
+    "livekit.agents",
+    "mindbot_worker.runtime.agent_server",
+    "mindbot_worker.runtime.livekit_options",
+    "mindbot_worker.jobs.entrypoint",
+)
 """Imported before the agent's folder is looked into; after them the plugins that the agent names."""
 
 OURS = frozenset({"livekit", "mindbot_config", "mindbot_supervisor", "mindbot_worker"})

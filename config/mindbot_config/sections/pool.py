@@ -15,7 +15,7 @@ class Pool(Section):
 
     workers: int = Field(default=4, ge=1, le=1024)
     """How many workers are kept ready. One for each core is plenty; a worker takes many calls at a time."""
-    agent: str = "mindbot_worker.voice:server"
+    agent: str = "mindbot_worker.mindbot:server"
     """MODULE:ATTR of the `livekit.agents.AgentServer` that every worker runs. Default: MindBot."""
     command: str = ""
     """Run this program in each slot instead of an agent (split as a shell would, but run without one)."""
@@ -49,7 +49,7 @@ class Pool(Section):
     def _names_an_attribute(cls, value: str) -> str:
         module, _, attribute = value.partition(":")
         if not all(part.isidentifier() for name in (module, attribute) for part in name.split(".")):
-            raise ValueError("must be MODULE:ATTR, such as mindbot_worker.voice:server")
+            raise ValueError("must be MODULE:ATTR, such as mindbot_worker.mindbot:server")
         return value
 
     @field_validator("command")

@@ -4,6 +4,6 @@ It may import the settings, the control socket's client and, in `run` alone, the
 imported when the command is used. Nothing here decides anything about workers, and only entry points import it.
 """
 
-from .entry_point import main
+from mindbot_supervisor.cli.entry_point import main
 
 __all__ = ["main"]

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command, get_group
 
+from mindbot_supervisor.cli.options import Socket, flags_of
+from mindbot_supervisor.cli.terminal import output
+from mindbot_supervisor.cli.typer_classes import Group, new_app, usage_error
 from mindbot_supervisor.errors import BadUsage
-
-from .options import Socket, flags_of
-from .terminal import output
-from .typer_classes import Group, new_app, usage_error
 
 MODULES = {
     "run": "run",

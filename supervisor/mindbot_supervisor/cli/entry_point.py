@@ -17,7 +17,7 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return its exit code."""
     try:
-        from .terminal import standard_streams
+        from mindbot_supervisor.cli.terminal import standard_streams
 
         standard_streams.take_over()
         code = _run(list(sys.argv[1:] if argv is None else argv))
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_run(arguments: Sequence[str]) -> Mapping[str, Any]:
     """The flags that these arguments give the daemon, without running it. Raises SupervisorError for bad ones."""
-    from . import app
+    from mindbot_supervisor.cli import app
 
     return app.flags_of_run(list(arguments))
 
@@ -43,8 +43,8 @@ def parse_run(arguments: Sequence[str]) -> Mapping[str, Any]:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from . import app
-    from .typer_classes import usage_error
+    from mindbot_supervisor.cli import app
+    from mindbot_supervisor.cli.typer_classes import usage_error
 
     try:
         return int(app.commands().main(arguments, app.PROGRAM, standalone_mode=False) or 0)
@@ -58,8 +58,7 @@ def _run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     from mindbot_config.shown_text import shown
-
-    from .terminal.standard_streams import complain
+    from mindbot_supervisor.cli.terminal.standard_streams import complain
 
     complain(f"{PROGRAM}: error: {shown(' '.join(message.split()))}")
     return code

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mindbot_supervisor.cli.worker_names import workers
 from mindbot_supervisor.errors import USAGE, BadConfig, BadUsage
-
-from .worker_names import workers
 
 if TYPE_CHECKING:
     from mindbot_config.load import Loaded
@@ -123,7 +122,7 @@ def socket_path(flags: Flags) -> Path:
     if given or os.environ.get("MINDBOT_SOCKET"):
         return Path(given or os.environ["MINDBOT_SOCKET"])
     from mindbot_config.errors import ConfigError
-    from mindbot_config.paths import find, resolve
+    from mindbot_config.files.paths import find, resolve
 
     config = flags.get("config")
     try:

@@ -9,9 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mindbot_supervisor.cli.terminal import output
 from mindbot_supervisor.errors import BadUsage
-
-from .terminal import output
 
 HELP = {"help_option_names": ["-h", "--help"]}
 

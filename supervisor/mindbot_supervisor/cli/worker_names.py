@@ -14,8 +14,7 @@ def workers(context: typer.Context, incomplete: str) -> list[str]:
     """The workers and slots there are; none where no daemon answers. Whatever goes wrong, the shell prints nothing."""
     with contextlib.suppress(Exception):
         from mindbot_supervisor import client
-
-        from .options import flags_of, socket_path
+        from mindbot_supervisor.cli.options import flags_of, socket_path
 
         rows = client.ask(socket_path(flags_of(context)), "GET", "/status", timeout=TIMEOUT)["workers"]
         names = [str(row[key]) for key in ("slot", "worker") for row in rows if row.get(key) is not None]

@@ -3,7 +3,7 @@
 It may import the standard library and `mindbot_supervisor.errors`. It never imports the daemon, and prints nothing.
 """
 
-from .answers import expected_from
-from .control_socket import TIMEOUT, ask
+from mindbot_supervisor.client.answers import expected_from
+from mindbot_supervisor.client.control_socket import TIMEOUT, ask
 
 __all__ = ["TIMEOUT", "ask", "expected_from"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mindbot_worker.wire import Call
-
-from .model import Ref
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_worker.protocol.heartbeat import Call
 
 
 @dataclass(frozen=True, slots=True)

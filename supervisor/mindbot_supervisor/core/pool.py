@@ -10,34 +10,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mindbot_worker.wire import Beat, Failure
-
-from . import (
-    boot,
-    death,
-    empty_calls,
-    events,
-    evidence,
-    host_stall,
-    leftovers,
-    live_calls,
-    requests,
-    seats,
-    stalled_calls,
-    verdicts,
-)
-from .actions import Action, GiveUp, Kill
-from .answers import Alone, Answer, Contested, Recovered, Terms
-from .boot import CONFIG_ERROR
-from .call_liveness import Found
-from .cases import Open
-from .evidence import ListedJob
-from .happenings import Began, Said
-from .model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
-from .policy import Policy
-from .pressure import Host
-from .recovery import Recovery
-from .state import State
+from mindbot_supervisor.core import log_events, operator_requests
+from mindbot_supervisor.core.actions import Action, GiveUp, Kill
+from mindbot_supervisor.core.calls import empty_calls, evidence, stalled_calls, tracking
+from mindbot_supervisor.core.calls.call_liveness import Found
+from mindbot_supervisor.core.calls.evidence import ListedJob
+from mindbot_supervisor.core.calls.recovery import Recovery
+from mindbot_supervisor.core.calls.recovery_state import Alone, Answer, Contested, Open, Recovered, Terms
+from mindbot_supervisor.core.health import exit_cause, host_stall, restart_decisions
+from mindbot_supervisor.core.health.host_pressure import Host
+from mindbot_supervisor.core.policy import Policy
+from mindbot_supervisor.core.pool_state import State
+from mindbot_supervisor.core.workers import first_start, leftover_workers, slot_filling
+from mindbot_supervisor.core.workers.first_start import CONFIG_ERROR
+from mindbot_supervisor.core.workers.lifecycle_events import Began, Said
+from mindbot_supervisor.core.workers.model import Change, Death, Exit, Phase, Reason, Ref, Sample, Worker
+from mindbot_worker.protocol.heartbeat import Beat, Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +49,7 @@ class Pool(State):
         self.step(worker, Began(pid, roll), now)
         replaces = self.slots[ref.slot].last_exit
         reason = {"reason": replaces.reason.value} if replaces is not None and replaces.reason is not None else {}
-        self.tell(events.WORKER_SPAWNED, now, self.workers[ref], **reason)
+        self.tell(log_events.WORKER_SPAWNED, now, self.workers[ref], **reason)
         self.shortage.started(ref)
         self.reseat = self.reseat or bool(self.shortage.waiting)
         return self._effects(now)
@@ -71,9 +59,9 @@ class Pool(State):
         worker = self.workers.pop(ref, None)
         self.histories.pop(ref, None)
         if worker is not None:
-            self.tell(events.WORKER_EXITED, now, worker, "error", verdict=Death.CRASHED.value, detail=why)
+            self.tell(log_events.WORKER_EXITED, now, worker, "error", verdict=Death.CRASHED.value, detail=why)
             if worker.leaving is None:
-                seats.fail(self, replace(worker, roll=roll), now)
+                slot_filling.fail(self, replace(worker, roll=roll), now)
             self._forget(ref, now)
         return self._effects(now)
 
@@ -96,13 +84,11 @@ class Pool(State):
         worker, history = self.workers.get(ref), self.histories.get(ref)
         if worker is None or history is None:
             return Effects()
-        before = live_calls.Before(
-            self.settled(ref), frozenset(history.rooms.since), stalled_calls.killed_jobs(history)
-        )
+        before = tracking.Before(self.settled(ref), frozenset(history.rooms.since), stalled_calls.killed_jobs(history))
         if not history.hear(beat, now):
             return Effects()
         if before.calls or beat.calls:
-            live_calls.follow(self, before, worker, now)
+            tracking.follow(self, before, worker, now)
             stalled_calls.stopped(self, ref, stopped)
         self.step(worker, Said(beat.state, beat.registered, beat.problem, len(beat.calls)), now)
         return self._effects(now)
@@ -127,7 +113,7 @@ class Pool(State):
         limit = self.policy.limits.beats_rejected_max
         if history.rejected <= 3 or history.rejected % limit == 0:  # a flood of garbage must not become one of lines
             fields: dict[str, object] = {"detail": why, "value": history.rejected, "total": history.rejected_total}
-            self.tell(events.BEAT_REJECTED, now, worker, "warning", **fields, limit=limit)
+            self.tell(log_events.BEAT_REJECTED, now, worker, "warning", **fields, limit=limit)
         return self._effects(now)
 
     def beats_dropped(self, ref: Ref, count: int, now: float) -> Effects:
@@ -137,7 +123,7 @@ class Pool(State):
             return Effects()
         if history.drop(count, now):
             detail = "it sends more heartbeats than are read: of those in between only the newest counts"
-            self.tell(events.BEAT_DROPPED, now, worker, "warning", value=history.dropped_total, detail=detail)
+            self.tell(log_events.BEAT_DROPPED, now, worker, "warning", value=history.dropped_total, detail=detail)
         return self._effects(now)
 
     def sample(self, ref: Ref, sample: Sample, now: float) -> Effects:
@@ -160,12 +146,14 @@ class Pool(State):
             return Effects()
         calls = self.settled(ref)
         del self.workers[ref], self.histories[ref]
-        last = death.describe(worker, ended, now, len(calls))
+        last = exit_cause.describe(worker, ended, now, len(calls))
         self.slots[ref.slot] = replace(self.slots[ref.slot], last_exit=last)
         level = "info" if last.verdict is Death.ASKED else "error"
         failure = history.beat.failure if history.beat is not None else None
-        self.tell(events.WORKER_EXITED, now, worker, level, **death.fields(last, worker, failure, ended.detail))
-        live_calls.worker_gone(self, worker, last.verdict, calls, now, gone=history.rooms.since)
+        self.tell(
+            log_events.WORKER_EXITED, now, worker, level, **exit_cause.fields(last, worker, failure, ended.detail)
+        )
+        tracking.worker_gone(self, worker, last.verdict, calls, now, gone=history.rooms.since)
         self._forget(ref, now)
         if last.verdict is not Death.ASKED and worker.leaving is None and not self.stopping:
             self._fell(worker, ended, failure, now)
@@ -174,12 +162,12 @@ class Pool(State):
 
     def _fell(self, worker: Worker, ended: Exit, failure: Failure | None, now: float) -> None:
         """It left by itself, unasked: a failure of its slot, except where the host had nothing left for it to start."""
-        short = boot.ran_short(ended, failure) if worker.ready_at is None else ""
+        short = first_start.ran_short(ended, failure) if worker.ready_at is None else ""
         if short:
             self._note_shortage(short, now, at_start=True)
             return
         self._note_boot(worker, ended, failure)
-        seats.fail(self, worker, now)
+        slot_filling.fail(self, worker, now)
 
     def agent_failed(self, why: str, now: float) -> Effects:
         """The agent of all workers cannot be used, by the template's word: at the first start that is the end."""
@@ -194,7 +182,7 @@ class Pool(State):
         self.hurried.discard(ref)
         self.claims.forget(ref)
         self.pressure.forget(ref)
-        seats.forget_surplus(self, ref.slot)
+        slot_filling.forget_surplus(self, ref.slot)
 
     def _note_boot(self, worker: Worker, ended: Exit, failure: Failure | None) -> None:
         message = self.boot.exited(worker.ref.slot, ended, failure)
@@ -206,9 +194,9 @@ class Pool(State):
         if self.recovery is not None:
             self.make(self.recovery.answered(job, answer, now))
             self.reseat = True
-            live_calls.end_moved(self, now)
+            tracking.end_moved(self, now)
             if isinstance(answer, Recovered | Alone | Contested):  # one that failed is tried again at the next tick
-                live_calls.move_next(self, now)
+                tracking.move_next(self, now)
         return self._effects(now)
 
     def rooms_listed(self, asked: Collection[str], listed: Collection[str], now: float) -> Effects:
@@ -232,10 +220,10 @@ class Pool(State):
         self.pressure.ticked(gap, now, self.policy)
         host_stall.follow(self, gap, now)
         self.last_tick = now
-        verdicts.act(self, now)
+        restart_decisions.act(self, now)
         stalled_calls.act(self, now)
         for ref in list(self.workers):
-            verdicts.pass_time(self, self.workers[ref], now)
+            restart_decisions.pass_time(self, self.workers[ref], now)
         if self.recovery is not None:
             self.make(self.recovery.tick(now))
         self.changes += self.rates.report(now)
@@ -247,12 +235,12 @@ class Pool(State):
 
         `termed`: it had its SIGTERM already. Ours know from their leash; another program has to be told.
         """
-        leftovers.adopt(self, ref, pid, now, termed=termed)
+        leftover_workers.adopt(self, ref, pid, now, termed=termed)
         return self._effects(now)
 
     def remember(self, ref: Ref) -> None:
         """This name was used before: it never is again."""
-        leftovers.remember(self, ref)
+        leftover_workers.remember(self, ref)
 
     def resumed(self, recovery: Open | None, now: float) -> None:
         """It was given the state of another pool: the settings are known to work, and every seat is looked at."""
@@ -261,7 +249,7 @@ class Pool(State):
         if self.recovery is not None:
             self.make(self.recovery.resume(recovery or Open(), self.counts, now))
         for ref, history in self.histories.items():
-            live_calls.claim(self, ref, history.calls())
+            tracking.claim(self, ref, history.calls())
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 
@@ -272,34 +260,34 @@ class Pool(State):
 
         In a `hurry` their calls are moved as soon as the replacements are ready.
         """
-        requests.restart(self, indexes, now, reason, hurry=hurry)
+        operator_requests.restart(self, indexes, now, reason, hurry=hurry)
         return self._effects(now)
 
     def drain(self, indexes: Iterable[int], now: float, by: str = "") -> Effects:
         """Let the workers of these slots finish, and leave their seats empty until a restart fills them. `by`: who
         asked for it, where that is known.
         """
-        requests.drain(self, indexes, now, by)
+        operator_requests.drain(self, indexes, now, by)
         return self._effects(now)
 
     def scale(self, workers: int, now: float) -> Effects:
         """Have so many workers: new seats are filled, surplus ones drained, those with the fewest calls first."""
-        requests.scale(self, workers, now)
+        operator_requests.scale(self, workers, now)
         return self._effects(now)
 
     def hold(self, held: bool, now: float) -> Effects:
         """Allow automatic soft restarts, or do not."""
-        requests.hold(self, held, now)
+        operator_requests.hold(self, held, now)
         return self._effects(now)
 
     def stop(self, now: float) -> Effects:
         """End the pool: every worker finishes its calls, none is replaced."""
-        requests.stop(self, now)
+        operator_requests.stop(self, now)
         return self._effects(now)
 
     def stop_now(self, now: float) -> Effects:
         """End the pool at once, live calls or not."""
-        requests.stop_now(self, now)
+        operator_requests.stop_now(self, now)
         return self._effects(now)
 
     def follow(self, policy: Policy) -> None:
@@ -322,12 +310,12 @@ class Pool(State):
     def wake_at(self) -> float | None:
         """The next moment at which something is due by itself, apart from the regular tick."""
         due = [worker.deadline for worker in self.workers.values() if worker.phase is Phase.KILLING]
-        due += [seats.next_due(self), self.recovery.wake_at() if self.recovery is not None else None]
+        due += [slot_filling.next_due(self), self.recovery.wake_at() if self.recovery is not None else None]
         due.append(None if self.stopping else self.shortage.wake_at())
         return min((at for at in due if at is not None), default=None)
 
     def _effects(self, now: float) -> Effects:
-        seats.settle(self, now)
+        slot_filling.settle(self, now)
         effects = Effects(tuple(self.actions), self.rates.admit(self.changes))
         self.actions.clear()
         self.changes.clear()

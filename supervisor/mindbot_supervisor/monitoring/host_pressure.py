@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mindbot_config import cgroups, resource_limits
-from mindbot_config.cgroups import Mounts
-from mindbot_supervisor.core.pressure import Host
+from mindbot_config.host import cgroups, resource_limits
+from mindbot_config.host.cgroups import Mounts
+from mindbot_supervisor.core.health.host_pressure import Host
 
 PSI = Path("/proc/pressure")
 

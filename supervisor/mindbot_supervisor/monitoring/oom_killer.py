@@ -14,14 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mindbot_config import cgroups
-from mindbot_config.cgroups import Mounts, number_after
-from mindbot_supervisor.core import events
-from mindbot_supervisor.core.calls import killed, name
-from mindbot_supervisor.core.model import Change, Ref
+from mindbot_config.host import cgroups
+from mindbot_config.host.cgroups import Mounts, number_after
+from mindbot_config.host.descriptors import Descriptor
+from mindbot_supervisor.core import log_events
+from mindbot_supervisor.core.calls.call_outcomes import killed, name
 from mindbot_supervisor.core.pool import Pool
-from mindbot_worker.descriptors import Descriptor
-from mindbot_worker.wire import Beat
+from mindbot_supervisor.core.workers.model import Change, Ref
+from mindbot_worker.protocol.heartbeat import Beat
 
 LOG = "/dev/kmsg"
 VMSTAT = Path("/proc/vmstat")
@@ -225,4 +225,4 @@ def jobs_killed(oom: Oom, pool: Pool, ref: Ref, beat: Beat, now: float) -> Itera
         found = oom.explain(ref, call.pid, now) if call.pid is not None else None
         if found is not None and found.certain:
             fields = {**name(call), "process": call.pid, "detail": found.detail}
-            yield Change(events.WORKER_OOM, now, ref, worker.pid, "error", fields)
+            yield Change(log_events.WORKER_OOM, now, ref, worker.pid, "error", fields)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psutil
 
-from mindbot_supervisor.runtime.process_table import GONE, Process
+from mindbot_supervisor.monitoring.process_table import GONE, Process
 
 MB = 1024 * 1024
 STILL, AGAIN = 512 * 1024, 120.0

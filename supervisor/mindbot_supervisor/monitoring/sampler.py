@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from mindbot_config.cgroups import Mounts
-from mindbot_supervisor.core.model import Ref, Sample
-from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.runtime.process_table import GONE, Process
-from mindbot_supervisor.runtime.process_tree import ProcessTree
-
-from . import host_pressure, oom_killer, process_memory
-from .process_memory import Reading
+from mindbot_config.host.cgroups import Mounts
+from mindbot_supervisor.core.health.host_pressure import Host
+from mindbot_supervisor.core.workers.model import Ref, Sample
+from mindbot_supervisor.monitoring import host_pressure, oom_killer, process_memory
+from mindbot_supervisor.monitoring.process_memory import Reading
+from mindbot_supervisor.monitoring.process_table import GONE, Process
+from mindbot_supervisor.monitoring.process_tree import ProcessTree
 
 FULL_EVERY, QUIET_EVERY = 10.0, process_memory.AGAIN
 """Seconds between two full readings of a tree that is far from its limit, and of one whose RSS stands still."""

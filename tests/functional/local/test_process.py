@@ -129,7 +129,7 @@ def test_credentials_for_agents_do_not_reach_the_server(tmp_path: Path, monkeypa
 )
 def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, options: list[str], code: int, message: str) -> None:
     broken = stand_in(tmp_path, "print('no room for me', flush=True); sys.exit(3)")
-    command = [sys.executable, "-m", "mindbot_worker.local", *(each.format(broken=broken) for each in options)]
+    command = [sys.executable, "-m", "mindbot_worker.standins", *(each.format(broken=broken) for each in options)]
     done = subprocess.run(command, stdin=subprocess.PIPE, capture_output=True, text=True, timeout=20)
     assert done.returncode == code
     assert message in done.stderr.splitlines()[-1]
@@ -138,14 +138,14 @@ def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, options: list[str]
 
 
 def test_it_starts_without_the_agents_framework() -> None:
-    code = "import mindbot_worker.local.__main__, sys; sys.exit('livekit' in sys.modules)"
+    code = "import mindbot_worker.standins.__main__, sys; sys.exit('livekit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
 
 
 def test_stdin_of_a_service_does_not_end_it() -> None:
     with Path(os.devnull).open("rb") as null:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mindbot_worker.local"], stdin=null, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "mindbot_worker.standins"], stdin=null, stdout=subprocess.PIPE, text=True
         )
     try:
         assert process.stdout is not None

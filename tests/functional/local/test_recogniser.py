@@ -11,10 +11,9 @@ import pytest
 from functional.local.sounds import RATE, WAYS, Samples
 from live.caller import load_phrases
 from live.livekit import PHRASES
-from mindbot_worker.local.features import Floats
-from mindbot_worker.local.recogniser import MATCH_MAX, BadPhraseBook, PhraseBook
-from mindbot_worker.local.synth import RATE as VOICE_RATE
-from mindbot_worker.local.synth import Voice, speak
+from mindbot_worker.standins.recogniser import MATCH_MAX, BadPhraseBook, Floats, PhraseBook
+from mindbot_worker.standins.speech_synthesis import RATE as VOICE_RATE
+from mindbot_worker.standins.speech_synthesis import Voice, speak
 
 SPOKEN = load_phrases()
 

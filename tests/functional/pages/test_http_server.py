@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from mindbot_supervisor import connection_limits
-from mindbot_supervisor.connection_limits import SpareDescriptors
+from mindbot_supervisor.control import connection_limits, connections
+from mindbot_supervisor.control import server as control
+from mindbot_supervisor.control.connection_limits import SpareDescriptors
+from mindbot_supervisor.control.page_access import PageAccess
+from mindbot_supervisor.control.request_fields import Command, NoFields, OfWorker, Scale, Stop
+from mindbot_supervisor.control.server import Pages, Server, control_app, http_app
+from mindbot_supervisor.control.unix_sockets import listen
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.ops import connections, control
-from mindbot_supervisor.ops.control import Pages, Server, control_app, http_app
-from mindbot_supervisor.ops.page_access import PageAccess
-from mindbot_supervisor.ops.request_fields import Command, NoFields, OfWorker, Scale, Stop
-from mindbot_supervisor.unix_sockets import listen
 
 pytestmark = pytest.mark.timeout(120)
 DEADLINE = 30.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from functional.local.conftest import shared, standins  # noqa: F401 (fixtures)
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(wire.RUNTIME_DIR, str(tmp_path))
+    monkeypatch.setenv(heartbeat.RUNTIME_DIR, str(tmp_path))
     return tmp_path

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 PATIENCE = 90.0
 """An import of LiveKit alone takes up to 15 s on a loaded machine."""
@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, directory: Path, arguments: list[str], env: dict[str, str], *, read_output: bool) -> None:
         beats_in, beats_out = os.pipe()
         leash_in, self._leash = os.pipe()
-        self.beats: list[tuple[float, wire.Beat]] = []
+        self.beats: list[tuple[float, heartbeat.Beat]] = []
         self.bad_lines: list[bytes] = []
         self.out: list[str] = []
         self.err: list[str] = []
@@ -64,11 +64,11 @@ class Worker:
             cwd=directory,
             env=env
             | {
-                wire.HEARTBEAT_FD: str(beats_out),
-                wire.LEASH_FD: str(leash_in),
-                wire.RUNTIME_DIR: str(directory),
-                wire.WORKER_NAME: "0.1",
-                wire.SLOT: "0",
+                heartbeat.HEARTBEAT_FD: str(beats_out),
+                heartbeat.LEASH_FD: str(leash_in),
+                heartbeat.RUNTIME_DIR: str(directory),
+                heartbeat.WORKER_NAME: "0.1",
+                heartbeat.SLOT: "0",
             },
             pass_fds=(beats_out, leash_in),
             stdout=subprocess.PIPE,
@@ -95,8 +95,8 @@ class Worker:
 
     def _on_beat(self, line: bytes) -> None:
         try:
-            self.beats.append((time.monotonic(), wire.decode(line.rstrip(b"\n"))))
-        except wire.BadBeat:
+            self.beats.append((time.monotonic(), heartbeat.decode(line.rstrip(b"\n"))))
+        except heartbeat.BadBeat:
             self.bad_lines.append(line)
 
     def wait(self, what: Callable[[], Any], within: float = PATIENCE) -> Any:
@@ -113,22 +113,26 @@ class Worker:
             return value
 
     def _state(self) -> str:
-        last = [beat for _, beat in self.beats if beat.source == wire.FROM_LOOP][-1:]
+        last = [beat for _, beat in self.beats if beat.source == heartbeat.FROM_LOOP][-1:]
         return f"exit {self.process.poll()}; last beat {last}; stdout {self.out[-15:]}; stderr {self.err[-15:]}"
 
     def beat(
-        self, wanted: Callable[[wire.Beat], Any], within: float = PATIENCE, after: int = 0, source: str = wire.FROM_LOOP
-    ) -> wire.Beat:
+        self,
+        wanted: Callable[[heartbeat.Beat], Any],
+        within: float = PATIENCE,
+        after: int = 0,
+        source: str = heartbeat.FROM_LOOP,
+    ) -> heartbeat.Beat:
         """The first beat of the loop, numbered above `after`, for which `wanted` is true."""
 
-        def find() -> wire.Beat | None:
+        def find() -> heartbeat.Beat | None:
             fits = (b for _, b in self.beats if b.seq > after and b.source == source and wanted(b))
             return next(fits, None)
 
-        found: wire.Beat = self.wait(find, within)
+        found: heartbeat.Beat = self.wait(find, within)
         return found
 
-    def received_at(self, beat: wire.Beat) -> float:
+    def received_at(self, beat: heartbeat.Beat) -> float:
         return next(at for at, each in self.beats if each is beat)
 
     @property
@@ -200,7 +204,7 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
 @pytest.fixture
 def providers() -> Iterator[dict[str, str]]:
     """The environment that points MindBot to the stand-ins."""
-    command = [sys.executable, "-m", "mindbot_worker.local", "--port", "0"]
+    command = [sys.executable, "-m", "mindbot_worker.standins", "--port", "0"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
     where = json.loads(process.stdout.readline())

@@ -14,7 +14,7 @@ import psutil
 AGENT = """
     import asyncio
     from pathlib import Path
-    from mindbot_worker.voice import server
+    from mindbot_worker.mindbot import server
 
     server._num_idle_processes = 1  # so that every look finds the same processes
 

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 
 def test_beats_come_from_the_first_moment_and_a_call_appears_within_a_second(start_worker: Any) -> None:
@@ -19,16 +19,16 @@ def test_beats_come_from_the_first_moment_and_a_call_appears_within_a_second(sta
         simulate("r1")
         """
     )
-    first = worker.beat(lambda b: True, source=wire.FROM_THREAD)
-    assert first.state == wire.STARTING
+    first = worker.beat(lambda b: True, source=heartbeat.FROM_THREAD)
+    assert first.state == heartbeat.STARTING
     live = worker.beat(lambda b: b.calls)
     launched = float(worker.wait(lambda: [line for line in worker.out if line.startswith("LAUNCHED")])[0].split()[1])
     assert worker.received_at(live) - launched < 1.0
-    assert (live.calls[0].room, live.state, live.registered) == ("r1", wire.READY, None)
+    assert (live.calls[0].room, live.state, live.registered) == ("r1", heartbeat.READY, None)
     assert live.calls[0].pid in live.pids and live.calls[0].job and live.calls[0].identity
     assert abs(live.calls[0].started - time.time()) < 60
     ended = worker.beat(lambda b: b.ended)
-    assert ended.ended == (wire.Ended("r1", live.calls[0].job, wire.COMPLETED),)
+    assert ended.ended == (heartbeat.Ended("r1", live.calls[0].job, heartbeat.COMPLETED),)
     assert not worker.bad_lines and ended.errors_total == 0 and ended.jobs_started == 1
 
 
@@ -46,7 +46,7 @@ def test_a_crashed_entrypoint_is_a_failed_call_although_livekit_calls_it_a_succe
     raised = float(worker.wait(lambda: [line for line in worker.out if line.startswith("RAISED")])[0].split()[1])
     assert worker.received_at(counted) - raised < 1.0
     ended = worker.beat(lambda b: b.ended)
-    assert ended.ended[0].outcome == wire.FAILED
+    assert ended.ended[0].outcome == heartbeat.FAILED
     assert (ended.errors_total, ended.errors_fatal, dict(ended.errors_by)) == (1, 1, {"job": 1})
     assert ended.jobs_failed == 1
     crash = worker.wait(lambda: [r for r in worker.records("worker.log") if "unhandled exception" in r["message"]])[0]
@@ -67,9 +67,9 @@ def test_a_killed_job_process_is_told_as_killed_and_leaves_the_worker_serving(st
     killed_at = time.monotonic()
     ended = worker.beat(lambda b: b.ended, within=10)
     assert worker.received_at(ended) - killed_at < 1.0
-    assert ended.ended == (wire.Ended("r1", live.job, wire.KILLED),)
+    assert ended.ended == (heartbeat.Ended("r1", live.job, heartbeat.KILLED),)
     assert (ended.jobs_failed, ended.errors_fatal, dict(ended.errors_by)) == (1, 1, {"crash": 1})
-    assert not ended.calls and ended.state == wire.READY
+    assert not ended.calls and ended.state == heartbeat.READY
     # each end is repeated for a while, then forgotten
     worker.beat(lambda b: not b.ended, within=15, after=ended.seq)
 
@@ -103,7 +103,7 @@ def test_errors_and_states_of_a_session_arrive_without_a_change_to_the_agent(sta
         for record in worker.wait(lambda: worker.records("job.error")[1:] and worker.records("job.error"))
     }
     assert kinds == {"llm", "stt"}
-    assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
+    assert worker.beat(lambda b: b.ended).ended[0].outcome == heartbeat.COMPLETED
 
 
 def test_job_processes_that_cannot_start_are_counted_as_a_storm(start_worker: Any) -> None:
@@ -116,7 +116,7 @@ def test_job_processes_that_cannot_start_are_counted_as_a_storm(start_worker: An
         """
     )
     storm = worker.beat(lambda b: b.jobs_storm >= 3)
-    assert storm.errors_by["init"] >= 3 and storm.errors_fatal >= 3 and storm.state == wire.STARTING
+    assert storm.errors_by["init"] >= 3 and storm.errors_fatal >= 3 and storm.state == heartbeat.STARTING
 
 
 def test_synthetic_calls_are_live_calls_and_end(start_worker: Any) -> None:

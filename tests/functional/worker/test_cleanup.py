@@ -22,8 +22,9 @@ from livekit.agents import AgentSession, JobContext
 from livekit.agents.testing import fake_job_context
 from livekit.agents.utils import http_context
 
-from mindbot_worker import voice, wire
-from mindbot_worker.jobs.entry import Entrypoint
+from mindbot_worker import mindbot
+from mindbot_worker.jobs.entrypoint import Entrypoint
+from mindbot_worker.protocol import heartbeat
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def inbox(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def environ(providers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"MINDBOT_VOICE__TURN_DETECTION": "vad", wire.RUNTIME_DIR: str(tmp_path)}
+    settings = {"MINDBOT_VOICE__TURN_DETECTION": "vad", heartbeat.RUNTIME_DIR: str(tmp_path)}
     for name, value in (providers | settings).items():
         monkeypatch.setenv(name, value)
 
@@ -63,8 +64,8 @@ async def call(reports_to: str) -> weakref.ref[AgentSession[Any]]:
     with fake_job_context(job_id=os.urandom(4).hex()) as context:
         http_context._new_session_ctx()
         try:
-            voice.prepare(context.proc)
-            await Entrypoint(voice.converse, reports_to)(context)
+            mindbot.prepare(context.proc)
+            await Entrypoint(mindbot.converse, reports_to)(context)
             session = weakref.ref(context.primary_session)
             await end(context)
         finally:

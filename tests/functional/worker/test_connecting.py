@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 
 def test_a_job_that_is_told_to_end_gives_up_getting_into_its_room(start_worker: Any) -> None:
@@ -32,4 +32,4 @@ def test_a_job_that_is_told_to_end_gives_up_getting_into_its_room(start_worker: 
     worker.signal(signal.SIGTERM)
     worker.wait(lambda: any("gave up: the job was told to end" in line for line in worker.out))
     ended = worker.beat(lambda b: b.ended)
-    assert ended.ended[0].outcome == wire.COMPLETED and ended.errors_total == 0
+    assert ended.ended[0].outcome == heartbeat.COMPLETED and ended.errors_total == 0

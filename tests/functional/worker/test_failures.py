@@ -53,7 +53,7 @@ def test_settings_that_do_not_fit_are_refused(start_worker: Any) -> None:
 def test_mindbot_without_its_providers_is_refused(start_worker: Any, monkeypatch: Any) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
-    worker = start_worker(agent="mindbot_worker.voice:server")
+    worker = start_worker(agent="mindbot_worker.mindbot:server")
     assert worker.exit() == 78
     assert_told(worker, 78, "OPENAI_API_KEY and DEEPGRAM_API_KEY not set")
 

@@ -7,19 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mindbot_worker.template.safety import SINGLE_THREADED
+from mindbot_worker.template.forking import SINGLE_THREADED
 
 FORK_AND_USE = """
 import asyncio, os, sys
 from pathlib import Path
 
-import mindbot_worker.jobs.warm_up
-import mindbot_worker.voice.image
+import mindbot_worker.jobs.warm_imports
+import mindbot_worker.mindbot.forkserver_image
 from livekit import rtc
 from livekit.agents.utils import http_context
 from mindbot_config.sections.voice import Voice
 from mindbot_worker.providers import tls
-from mindbot_worker.voice import activity
+from mindbot_worker.mindbot import activity
 
 def made():
     caches = (activity._load, tls._context, http_context._ssl_context_for)

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 BLOCKED = """
         import ctypes
@@ -24,7 +24,7 @@ BLOCKED = """
 """In Python code; in C code with the interpreter's lock held; in a loop that never waits."""
 
 
-def ages(beat: wire.Beat) -> dict[str, float]:
+def ages(beat: heartbeat.Beat) -> dict[str, float]:
     return {call.room: call.beat_age for call in beat.calls if call.beat_age is not None}
 
 
@@ -60,7 +60,7 @@ def test_a_process_that_was_stopped_before_its_first_call_is_silent_from_the_cal
         server.on("worker_started", later)
         """
     )
-    ready = worker.beat(lambda b: b.state == wire.READY)
+    ready = worker.beat(lambda b: b.state == heartbeat.READY)
     idle = worker.beat(lambda b: idle_jobs(b), after=ready.seq - 1)
     for pid in idle_jobs(idle):
         os.kill(pid, signal.SIGSTOP)
@@ -75,7 +75,7 @@ def test_a_worker_keeps_nothing_of_a_call_that_is_over(start_worker: Any) -> Non
     worker.wait(lambda: memory_files(worker.process.pid) <= len(ended.pids), within=20)
 
 
-def idle_jobs(beat: wire.Beat) -> list[int]:
+def idle_jobs(beat: heartbeat.Beat) -> list[int]:
     """Job processes that wait for a call: they have taken signals for their worker's business by then."""
     return [pid for pid in beat.pids if is_job(pid)]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 _spec = importlib.util.spec_from_file_location("fake_livekit", Path(__file__).with_name("fake_livekit.py"))
 assert _spec is not None and _spec.loader is not None
@@ -62,13 +62,13 @@ def test_a_lost_connection_is_told_at_once_and_so_is_the_new_registration(start_
     server = livekit()
     worker = register(start_worker, server.url)
     ready = worker.beat(lambda b: b.registered)
-    assert (ready.state, ready.worker_id, ready.problem) == (wire.READY, "AW_1", "")
+    assert (ready.state, ready.worker_id, ready.problem) == (heartbeat.READY, "AW_1", "")
     server.habit = fake.REFUSE
     server.drop()
     lost = worker.beat(lambda b: b.registered is False, after=ready.seq, within=5)
-    assert lost.state == wire.READY and lost.problem
+    assert lost.state == heartbeat.READY and lost.problem
     refused = worker.beat(lambda b: "401" in b.problem, after=ready.seq, within=20)
-    assert refused.state == wire.READY
+    assert refused.state == heartbeat.READY
     server.habit = fake.ACCEPT
     again = worker.beat(lambda b: b.registered, after=refused.seq, within=30)
     assert again.worker_id not in ("", "AW_1") and again.problem == ""
@@ -78,14 +78,14 @@ def test_refused_credentials_are_said_once_in_plain_words_without_the_secret(sta
     server = livekit(fake.REFUSE)
     worker = register(start_worker, server.url)
     beat = worker.beat(lambda b: b.problem)
-    assert beat.state == wire.STARTING and beat.registered is False
+    assert beat.state == heartbeat.STARTING and beat.registered is False
     assert beat.problem == f"livekit at ws://127.0.0.1:{server.port} refused the credentials (401)"
     until(lambda: len(server.attempts) >= 4)
     assert len(worker.records("serving.unregistered")) == 1
     said = "".join(worker.out + worker.err)
     assert SECRET not in said and "failed to connect" not in said
     server.habit = fake.ACCEPT
-    assert worker.beat(lambda b: b.registered, within=30).state == wire.READY
+    assert worker.beat(lambda b: b.registered, within=30).state == heartbeat.READY
 
 
 def test_a_server_that_is_not_there_is_named(start_worker: Any, livekit: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_worker_is_full_at_exactly_max_calls_even_when_all_are_offered_at_once
     live = worker.beat(lambda b: len(b.calls) == 3, within=30)
     assert {call.job for call in live.calls} == set(taken)
     until(lambda: server.statuses[-1][0] == FULL)
-    assert worker.beat(lambda b: b.load >= 1.0, within=10).state == wire.READY
+    assert worker.beat(lambda b: b.load >= 1.0, within=10).state == heartbeat.READY
     assert all(status != FULL for status, _, count in server.statuses if count < 3)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 LONG_CALL = """
     async def call(ctx):
@@ -27,12 +27,12 @@ def test_two_sigterms_are_one_drain_that_finishes_the_call(start_worker: Any) ->
     worker = start_worker(LONG_CALL)
     worker.beat(lambda b: b.calls)
     worker.signal(signal.SIGTERM)
-    draining = worker.beat(lambda b: b.state == wire.DRAINING)
+    draining = worker.beat(lambda b: b.state == heartbeat.DRAINING)
     assert draining.calls
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
     assert worker.exit() == 0 and finished(worker)
-    assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
+    assert worker.beat(lambda b: b.ended).ended[0].outcome == heartbeat.COMPLETED
 
 
 def test_a_signal_to_the_whole_group_cuts_no_call(start_worker: Any) -> None:
@@ -42,20 +42,20 @@ def test_a_signal_to_the_whole_group_cuts_no_call(start_worker: Any) -> None:
         worker.signal(number, group=True)
     assert worker.exit() == 0 and finished(worker)
     ended = worker.beat(lambda b: b.ended)
-    assert ended.ended[0].outcome == wire.COMPLETED and ended.errors_total == 0
+    assert ended.ended[0].outcome == heartbeat.COMPLETED and ended.errors_total == 0
 
 
 def test_the_end_of_the_leash_is_a_drain(start_worker: Any) -> None:
     worker = start_worker(LONG_CALL)
     worker.beat(lambda b: b.calls)
     worker.cut_leash()
-    worker.beat(lambda b: b.state == wire.DRAINING, within=10)
+    worker.beat(lambda b: b.state == heartbeat.DRAINING, within=10)
     assert worker.exit() == 0 and finished(worker)
 
 
 def test_the_end_of_the_leash_is_noticed_while_the_agent_is_imported(start_worker: Any) -> None:
     worker = start_worker("import time; time.sleep(600)", prelude=False)
-    worker.beat(lambda b: True, source=wire.FROM_THREAD)
+    worker.beat(lambda b: True, source=heartbeat.FROM_THREAD)
     worker.cut_leash()
     assert worker.exit(within=20) == 0
 
@@ -95,7 +95,7 @@ def test_the_drain_deadline_ends_the_calls_and_is_still_a_drain(start_worker: An
 
 def test_nothing_is_left_behind(start_worker: Any, tmp_path: Any) -> None:
     worker = start_worker("async def call(ctx): ...")
-    pids = worker.beat(lambda b: b.state == wire.READY).pids
+    pids = worker.beat(lambda b: b.state == heartbeat.READY).pids
     assert list(tmp_path.glob("*.sock"))
     worker.signal(signal.SIGTERM)
     assert worker.exit() == 0
@@ -121,4 +121,4 @@ def test_a_dump_signal_does_not_kill_a_job(start_worker: Any, number: signal.Sig
     worker.wait(lambda: any("initialized" in line for line in worker.out))
     os.kill(live.pid, number)
     worker.wait(lambda: any("Current thread" in line for line in worker.err), within=10)
-    assert worker.beat(lambda b: b.ended).ended[0].outcome == wire.COMPLETED
+    assert worker.beat(lambda b: b.ended).ended[0].outcome == heartbeat.COMPLETED

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mindbot_supervisor import operate as daemons
 from mindbot_supervisor.cli import app
 from mindbot_supervisor.cli.commands import operate
 from mindbot_supervisor.cli.terminal import tables
+from mindbot_supervisor.control import operations as daemons
 
 
 @pytest.mark.parametrize("name", app.MODULES)

@@ -52,6 +52,8 @@ def test_a_client_command_loads_nothing_heavy(tmp_path, arguments):
 
 
 def test_the_daemon_starts_its_first_worker_before_it_loads_a_web_server():
-    look = "import mindbot_supervisor.app, sys; print([n for n in ('aiohttp', 'structlog') if n in sys.modules])"
+    look = (
+        "import mindbot_supervisor.daemon.daemon, sys; print([n for n in ('aiohttp', 'structlog') if n in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

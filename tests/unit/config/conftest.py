@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config import paths
+from mindbot_config.files import paths
 
 Write = Callable[[str, str], Path]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config.env_file import PROBLEMS_MAX, read_env_file
 from mindbot_config.errors import ConfigError
+from mindbot_config.files.env_file import PROBLEMS_MAX, read_env_file
 from mindbot_config.load import load
 
 LINE = "must be NAME=value, a comment or empty"

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import mindbot_config
 from mindbot_config import example, keys
 from mindbot_config.credentials import NAMES, Credentials
-from mindbot_config.env_file import read_env_file
+from mindbot_config.files.env_file import read_env_file
 from mindbot_config.load import load
 from mindbot_config.settings import Settings
 

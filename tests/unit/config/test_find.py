@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.files.paths import find
 from mindbot_config.load import load
-from mindbot_config.paths import find
 
 TABLES = {
     "nothing": "",

@@ -18,15 +18,15 @@ BESIDE = {"resource_limits": {"psutil"}}
 
 PROBE = """
 import sys
-import mindbot_config.credentials, mindbot_config.load, mindbot_config.paths, mindbot_config.show
+import mindbot_config.credentials, mindbot_config.load, mindbot_config.files.paths, mindbot_config.show
 mindbot_config.load.load({}, None, {})
 heavy = {"livekit", "aiohttp", "structlog", "psutil", "mindbot_worker", "mindbot_supervisor"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 PROBE_OF_COMMANDS = """
 import sys
-import mindbot_config.paths
-mindbot_config.paths.resolve(mindbot_config.paths.find(None, {}), {}, 1)
+import mindbot_config.files.paths
+mindbot_config.files.paths.resolve(mindbot_config.files.paths.find(None, {}), {}, 1)
 heavy = {"pydantic", "pydantic_core", "pydantic_settings", "dotenv", "asyncio"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -38,7 +38,7 @@ IN_FILE = {
     "credentials belong in the environment or the env file",
     "pool = 3": f"pool {AT}: must be a section with keys",
     "[[pool]]\nworkers = 3": f"pool {AT}: must be a section with keys",
-    "[pool]\nagent = 'a.b'": f'pool.agent = "a.b" {AT}: must be MODULE:ATTR, such as mindbot_worker.voice:server',
+    "[pool]\nagent = 'a.b'": f'pool.agent = "a.b" {AT}: must be MODULE:ATTR, such as mindbot_worker.mindbot:server',
     '[pool]\ncommand = "x \'y"': f'pool.command = "x \'y" {AT}: '
     "must be a command line as a shell reads it (no closing quotation)",
     "[pool]\nmax_unavailable = 5": f"pool.max_unavailable = 5 {AT}: must be at most pool.workers = 4 (default)",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mindbot_config.errors import ConfigError
-from mindbot_config.paths import resolve
+from mindbot_config.files.paths import resolve
 from mindbot_config.settings import Settings
 
 SYSTEMD = {"RUNTIME_DIRECTORY": "/run/bot:/run/other", "STATE_DIRECTORY": "/var/lib/bot"}

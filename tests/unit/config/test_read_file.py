@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config import read_file
 from mindbot_config.errors import ConfigError
-from mindbot_config.read_file import AT_ONE_TIME, LIMIT, bounded, read_regular, read_text, read_toml
+from mindbot_config.files import read_file
+from mindbot_config.files.read_file import AT_ONE_TIME, LIMIT, bounded, read_regular, read_text, read_toml
 
 LATE = 20.0
 """Seconds by which everything here must have ended, on however busy a machine."""
@@ -177,7 +177,7 @@ def test_a_file_system_that_does_not_answer_is_given_up(tmp_path: Path, monkeypa
 
 def test_the_thread_of_a_hanging_read_keeps_no_process_alive() -> None:
     program = (
-        "import threading; from mindbot_config.read_file import bounded\n"
+        "import threading; from mindbot_config.files.read_file import bounded\n"
         "try: bounded(threading.Event().wait, 0.1)\n"
         "except OSError as exc: print(exc.strerror)"
     )

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from mindbot_config import resource_limits
-from mindbot_config.cgroups import Mount, Mounts, number_after, read, word_after
+from mindbot_config.host import resource_limits
+from mindbot_config.host.cgroups import Mount, Mounts, number_after, read, word_after
 
 MB = 1024 * 1024
 NO_LIMIT_V1 = "9223372036854771712"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mindbot_supervisor.ops.page_access import HIDDEN, PageAccess, host_of, without_identities
+from mindbot_supervisor.control.page_access import HIDDEN, PageAccess, host_of, without_identities
 
 
 @pytest.mark.parametrize(

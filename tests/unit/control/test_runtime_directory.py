@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.directory import FRESH, RuntimeDirectory
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.daemon.files.runtime_directory import FRESH, RuntimeDirectory
+from mindbot_supervisor.daemon.files.single_instance import SingleInstance, address_of
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.runtime.pidfiles import Pidfiles
-from mindbot_supervisor.single_instance import SingleInstance, address_of
+from mindbot_supervisor.processes.pid_files import Pidfiles
 
 OLD = 1_000_000_000.0
 """Seconds since 1970, long ago."""

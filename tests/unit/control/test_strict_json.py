@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_supervisor.ops.strict_json import dumps, loads
+from mindbot_supervisor.observability.strict_json import dumps, loads
 
 
 def test_numbers_that_are_none_become_null_and_other_things_text() -> None:

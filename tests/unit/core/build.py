@@ -8,12 +8,12 @@ from mindbot_config.sections.limits import Limits
 from mindbot_config.sections.pool import Pool
 from mindbot_config.sections.restart import Restart
 from mindbot_supervisor.core.actions import Action, Spawn
-from mindbot_supervisor.core.history import Observation
-from mindbot_supervisor.core.model import Change, Phase, Ref, Worker
+from mindbot_supervisor.core.health.history import Observation
 from mindbot_supervisor.core.policy import Policy
 from mindbot_supervisor.core.pool import Effects
 from mindbot_supervisor.core.pool import Pool as WorkerPool
-from mindbot_worker.wire import Beat, Call
+from mindbot_supervisor.core.workers.model import Change, Phase, Ref, Worker
+from mindbot_worker.protocol.heartbeat import Beat, Call
 
 HOST_MB = 10_000.0
 

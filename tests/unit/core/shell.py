@@ -6,7 +6,7 @@ from collections import Counter
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import (
     DumpStacks,
     GiveUp,
@@ -18,10 +18,9 @@ from mindbot_supervisor.core.actions import (
     Terminate,
     Withdraw,
 )
-from mindbot_supervisor.core.answers import Terms
-from mindbot_supervisor.core.cases import Case
-from mindbot_supervisor.core.model import Exit, Phase, Ref, Verdict
+from mindbot_supervisor.core.calls.recovery_state import Case, Terms
 from mindbot_supervisor.core.pool import Effects, Pool
+from mindbot_supervisor.core.workers.model import Exit, Phase, Ref, Verdict
 
 from .build import policy
 
@@ -94,8 +93,8 @@ class Shell(RuleBasedStateMachine):
         self.sound = False
         for change in effects.changes:
             self.told[change.event] += 1
-            self.ever_ready |= change.event == events.WORKER_READY
-            if change.event == events.WORKER_EXITED:
+            self.ever_ready |= change.event == log_events.WORKER_READY
+            if change.event == log_events.WORKER_EXITED:
                 self.exits[change.worker] += 1
         for action in effects.actions:
             self.act(action)

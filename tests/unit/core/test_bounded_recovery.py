@@ -1,12 +1,13 @@
 """Tables of calls and rooms that a worker could fill by naming ever new ones."""
 
-from mindbot_supervisor.core import deaths, events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Recover
-from mindbot_supervisor.core.answers import Terms
-from mindbot_supervisor.core.calls import CallCounts
-from mindbot_supervisor.core.deaths import DEATHS_MAX, ROOMS_MAX
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.core.recovery import CASES_MAX, CASES_OF_ONE, Recovery
+from mindbot_supervisor.core.calls import quarantine
+from mindbot_supervisor.core.calls.call_outcomes import CallCounts
+from mindbot_supervisor.core.calls.quarantine import DEATHS_MAX, ROOMS_MAX
+from mindbot_supervisor.core.calls.recovery import CASES_MAX, CASES_OF_ONE, Recovery
+from mindbot_supervisor.core.calls.recovery_state import Terms
+from mindbot_supervisor.core.workers.model import Ref
 
 from .build import call
 
@@ -14,17 +15,17 @@ TERMS = Terms(attempts=2, deadline=5.0)
 
 
 def test_rooms_in_which_agents_died_are_remembered_up_to_a_bound_the_latest_first():
-    died: deaths.Deaths = {}
+    died: quarantine.Deaths = {}
     for number in range(ROOMS_MAX + 100):
-        deaths.note(died, f"r{number}", float(number))
+        quarantine.note(died, f"r{number}", float(number))
     assert len(died) == ROOMS_MAX
     assert f"r{ROOMS_MAX + 99}" in died and "r0" not in died
 
 
 def test_a_room_in_which_agents_die_all_the_time_has_so_many_deaths_at_most():
-    died: deaths.Deaths = {}
+    died: quarantine.Deaths = {}
     for number in range(1000):
-        counted = deaths.note(died, "r", number / 10)
+        counted = quarantine.note(died, "r", number / 10)
     assert counted == len(died["r"]) == DEATHS_MAX
 
 
@@ -32,7 +33,7 @@ def test_a_worker_that_listed_a_thousand_calls_has_so_many_recovered_and_the_res
     recovery = Recovery(TERMS, CallCounts())
     moves = [move for n in range(1000) for move in recovery.lost(call(n), Ref(0, 1), 7, 10.0, reason="signal")]
     assert sum(isinstance(move, Recover) for move in moves) == CASES_OF_ONE
-    lost = [move for move in moves if getattr(move, "event", "") == events.CALL_LOST]
+    lost = [move for move in moves if getattr(move, "event", "") == log_events.CALL_LOST]
     assert len(lost) == 1000 - CASES_OF_ONE
     assert "too many calls" in lost[0].fields["detail"]
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Forget, Recover
-from mindbot_supervisor.core.answers import Contested, Recovered, Terms
-from mindbot_supervisor.core.claims import Claims
-from mindbot_supervisor.core.evidence import ListedJob
-from mindbot_supervisor.core.model import Exit, Ref
-from mindbot_worker.wire import KILLED, Ended
+from mindbot_supervisor.core.calls.claims import Claims
+from mindbot_supervisor.core.calls.evidence import ListedJob
+from mindbot_supervisor.core.calls.recovery_state import Contested, Recovered, Terms
+from mindbot_supervisor.core.workers.model import Exit, Ref
+from mindbot_worker.protocol.heartbeat import KILLED, Ended
 
 from .build import Driver, call, policy
 
@@ -37,7 +37,7 @@ def driver():
 @pytest.mark.parametrize("end", ["dies", "says that its job was killed", "drops it"])
 def test_a_call_that_another_living_worker_has_is_neither_recovered_nor_counted(driver, claimed, end):
     driver.beat(LIAR, calls=(claimed,))
-    (told,) = driver.told(events.CALL_CONTESTED)
+    (told,) = driver.told(log_events.CALL_CONTESTED)
     assert (told.worker, told.fields["rival"], told.fields["room"]) == (LIAR, "0.1", claimed.room)
     if end == "dies":
         driver.do(driver.pool.exited(LIAR, Exit(signal=9), driver.now))
@@ -46,8 +46,8 @@ def test_a_call_that_another_living_worker_has_is_neither_recovered_nor_counted(
         driver.beat(LIAR, calls=(), ended=ended)
     driver.tick(1.0)
     assert not driver.did(Recover) and not driver.did(Forget)
-    assert len(driver.told(events.CALL_STARTED)) == 1
-    assert not driver.told(events.CALL_ENDED) and not driver.told(events.CALL_LOST)
+    assert len(driver.told(log_events.CALL_STARTED)) == 1
+    assert not driver.told(log_events.CALL_ENDED) and not driver.told(log_events.CALL_LOST)
     assert driver.pool.active_calls == 1
 
 
@@ -55,14 +55,14 @@ def test_it_is_told_once_however_often_it_is_said(driver):
     for _ in range(20):
         driver.beat(LIAR, calls=(THEIRS,))
         driver.beat(HONEST, calls=(THEIRS,))
-    assert len(driver.told(events.CALL_CONTESTED)) == 1
+    assert len(driver.told(log_events.CALL_CONTESTED)) == 1
 
 
 def test_who_named_it_first_and_dies_has_it_not_recovered_either_as_the_other_lives(driver):
     driver.beat(LIAR, calls=(THEIRS,))
     driver.do(driver.pool.exited(HONEST, Exit(signal=9), driver.now))
     assert not driver.did(Recover) and not driver.did(Forget)
-    assert len(driver.told(events.CALL_CONTESTED)) == 2
+    assert len(driver.told(log_events.CALL_CONTESTED)) == 2
     driver.beat(LIAR, calls=(THEIRS,))
     assert driver.pool.settled(LIAR) == (THEIRS,), "nobody else has it now"
 
@@ -76,7 +76,7 @@ def test_a_call_that_the_other_no_longer_names_is_its_own_again(driver):
     driver.beat(LIAR, calls=(THEIRS,))
     driver.beat(HONEST, calls=())
     driver.beat(LIAR, calls=(THEIRS,))
-    assert [change.worker for change in driver.told(events.CALL_STARTED)] == [HONEST, LIAR]
+    assert [change.worker for change in driver.told(log_events.CALL_STARTED)] == [HONEST, LIAR]
     driver.do(driver.pool.exited(LIAR, Exit(signal=9), driver.now))
     assert driver.did(Recover)
 
@@ -84,12 +84,12 @@ def test_a_call_that_the_other_no_longer_names_is_its_own_again(driver):
 def test_an_identity_that_changes_later_is_looked_at_again(driver):
     driver.beat(LIAR, calls=(call(9),))
     driver.beat(LIAR, calls=(call(9, room="r1", identity="agent-1"),))
-    assert driver.told(events.CALL_CONTESTED)
+    assert driver.told(log_events.CALL_CONTESTED)
 
 
 def test_two_agents_of_one_room_are_no_contest(driver):
     driver.beat(LIAR, calls=(call(2, room="r1", identity="agent-2"),))
-    assert not driver.told(events.CALL_CONTESTED)
+    assert not driver.told(log_events.CALL_CONTESTED)
     driver.do(driver.pool.exited(LIAR, Exit(signal=9), driver.now))
     assert driver.did(Recover)
 
@@ -97,7 +97,7 @@ def test_two_agents_of_one_room_are_no_contest(driver):
 def test_calls_without_an_identity_are_known_by_their_jobs_alone(driver):
     for ref, number in ((HONEST, 5), (LIAR, 6)):
         driver.beat(ref, calls=(call(number, room="same"),))
-    assert not driver.told(events.CALL_CONTESTED)
+    assert not driver.told(log_events.CALL_CONTESTED)
 
 
 def test_the_new_agent_of_a_moved_call_may_have_the_identity_of_the_old_one(driver):
@@ -111,18 +111,18 @@ def test_the_new_agent_of_a_moved_call_may_have_the_identity_of_the_old_one(driv
     (recover,) = driver.did(Recover)
     assert recover.moved
     driver.beat(fresh, calls=(call(7, room="r1", identity="agent-1"),))
-    assert not driver.told(events.CALL_CONTESTED)
+    assert not driver.told(log_events.CALL_CONTESTED)
     assert driver.pool.has_successor("AJ_1")
     driver.do(driver.pool.answered("AJ_1", Recovered("agent-1"), driver.now))
     driver.beat(fresh, calls=(call(7, room="r1", identity="agent-1"),))
     driver.beat(HONEST, state="draining", calls=(THEIRS,))
-    assert not driver.told(events.CALL_CONTESTED)
+    assert not driver.told(log_events.CALL_CONTESTED)
 
 
 def test_an_answer_that_it_is_contested_closes_the_case_and_removes_nothing(driver):
     driver.do(driver.pool.exited(HONEST, Exit(signal=9), driver.now))
     driver.do(driver.pool.answered("AJ_1", Contested("to LiveKit its agent is that of another job, AJ_2"), driver.now))
-    (told,) = driver.told(events.CALL_CONTESTED)
+    (told,) = driver.told(log_events.CALL_CONTESTED)
     assert "AJ_2" in told.fields["detail"]
     assert not driver.did(Forget) and not driver.pool.recovery.cases
     assert driver.pool.counts.ended == 1
@@ -183,7 +183,7 @@ def test_where_nothing_is_recovered_a_contested_call_is_no_lost_one():
     for ref in (HONEST, LIAR):
         driver.beat(ref, calls=(THEIRS,))
     driver.do(driver.pool.exited(HONEST, Exit(signal=9), driver.now))
-    assert not driver.told(events.CALL_LOST)
+    assert not driver.told(log_events.CALL_LOST)
     assert (driver.pool.counts.lost, driver.pool.counts.ended) == (0, 1)
 
 
@@ -196,7 +196,7 @@ def test_a_move_that_was_contested_is_not_tried_again(driver):
         driver.tick()
         for action in driver.did(Recover):
             driver.do(driver.pool.answered(action.call.job, Contested("LiveKit says so"), driver.now))
-    assert len(driver.did(Recover)) == len(driver.told(events.CALL_CONTESTED)) == 1
+    assert len(driver.did(Recover)) == len(driver.told(log_events.CALL_CONTESTED)) == 1
     assert driver.pool.active_calls == 1
 
 
@@ -206,5 +206,5 @@ def test_a_killed_job_that_another_living_worker_names_is_neither_lost_nor_count
         driver.pool.recover_by(None)
     driver.beat(LIAR, calls=(THEIRS,))
     driver.beat(HONEST, calls=(), ended=(Ended("r1", "AJ_1", KILLED),))
-    assert not driver.did(Recover) and not driver.told(events.CALL_LOST)
+    assert not driver.did(Recover) and not driver.told(log_events.CALL_LOST)
     assert (driver.pool.counts.lost, driver.pool.counts.ended) == (0, 1)

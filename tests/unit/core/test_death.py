@@ -2,9 +2,9 @@
 
 import pytest
 
-from mindbot_supervisor.core.death import cause, describe, fields
-from mindbot_supervisor.core.model import Death, Exit, Phase
-from mindbot_worker.wire import Failure
+from mindbot_supervisor.core.health.exit_cause import cause, describe, fields
+from mindbot_supervisor.core.workers.model import Death, Exit, Phase
+from mindbot_worker.protocol.heartbeat import Failure
 
 from .build import worker
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Forget, KillJob, Recover
-from mindbot_supervisor.core.answers import Terms
-from mindbot_supervisor.core.call_liveness import Found
-from mindbot_supervisor.core.model import Exit, Phase, Ref
+from mindbot_supervisor.core.calls.call_liveness import Found
+from mindbot_supervisor.core.calls.recovery_state import Terms
+from mindbot_supervisor.core.workers.model import Exit, Phase, Ref
 
 from .build import Driver, call, policy
 
@@ -54,11 +54,11 @@ def test_a_job_whose_room_is_gone_is_ended_after_its_time_and_its_call_is_counte
     driver.tick()
     assert driver.did(KillJob) == [KillJob(A, "AJ_1", 777)]
     driver.do(driver.pool.job_killed(A, "AJ_1", Found(stack="stack", where="agent.py:3 in work"), driver.now))
-    (told,) = driver.told(events.CALL_GONE)
+    (told,) = driver.told(log_events.CALL_GONE)
     assert (told.fields["room"], told.fields["process"], told.fields["limit"]) == ("r1", 777, TIMEOUT)
     assert told.fields["where"] == "agent.py:3 in work"
-    assert not driver.told(events.CALL_HUNG)
-    (ended,) = driver.told(events.CALL_ENDED)
+    assert not driver.told(log_events.CALL_HUNG)
+    (ended,) = driver.told(log_events.CALL_ENDED)
     assert ended.fields["outcome"] == "room_gone"
     assert (driver.pool.counts.ended, driver.pool.counts.lost) == (1, 0)
     assert [type(action) for action in driver.actions if isinstance(action, Forget)] == [Forget]
@@ -66,7 +66,7 @@ def test_a_job_whose_room_is_gone_is_ended_after_its_time_and_its_call_is_counte
 
 def test_a_job_that_is_listed_after_its_end_is_no_call_any_more_and_is_ended_once(driver):
     lasting(driver, TIMEOUT + 20)
-    assert len(driver.did(KillJob)) == len(driver.told(events.CALL_ENDED)) == 1
+    assert len(driver.did(KillJob)) == len(driver.told(log_events.CALL_ENDED)) == 1
     assert driver.pool.calls_of(A) == driver.pool.active_calls == 0
     assert driver.pool.counts.ended == 1
     assert not driver.did(Recover)
@@ -76,12 +76,12 @@ def test_a_job_that_is_listed_after_its_end_is_no_call_any_more_and_is_ended_onc
 
 
 def test_a_killed_job_whose_room_was_gone_lost_nobody_an_agent(driver):
-    from mindbot_worker.wire import KILLED, Ended
+    from mindbot_worker.protocol.heartbeat import KILLED, Ended
 
     lasting(driver, 5)
     driver.beat(A, calls=(), ended=(Ended("r1", "AJ_1", KILLED),))
     assert not driver.did(Recover)
-    assert driver.told(events.CALL_ENDED)[0].fields["outcome"] == "room_gone"
+    assert driver.told(log_events.CALL_ENDED)[0].fields["outcome"] == "room_gone"
 
 
 def test_nor_does_a_worker_that_dies_with_such_a_job(driver):
@@ -107,7 +107,7 @@ def test_the_workers_own_process_is_never_ended_for_a_call(driver):
         driver.tick()
     assert not driver.did(KillJob)
     assert driver.pool.counts.ended == 1
-    (told,) = driver.told(events.CALL_GONE)
+    (told,) = driver.told(log_events.CALL_GONE)
     assert "left alone" in told.fields["detail"]
 
 
@@ -122,11 +122,11 @@ def test_livekit_is_believed_about_a_room_that_it_has_listed_before(driver, pid)
 
     for _ in range(30):
         look()
-    assert not driver.told(events.CALL_ENDED), "it may be another LiveKit's"
+    assert not driver.told(log_events.CALL_ENDED), "it may be another LiveKit's"
     look("r1")
     for _ in range(30):
         look()
-    assert [change.fields["outcome"] for change in driver.told(events.CALL_ENDED)] == ["room_gone"]
+    assert [change.fields["outcome"] for change in driver.told(log_events.CALL_ENDED)] == ["room_gone"]
     assert bool(driver.did(KillJob)) == (pid is not None)
 
 
@@ -135,7 +135,7 @@ def test_a_room_that_livekit_lists_again_is_not_gone(driver):
     for listed in (["r1"], [], ["r1"]):
         driver.do(driver.pool.rooms_listed(["r1"], listed, driver.now))
     run(driver, TIMEOUT + 10, call(1, pid=777))
-    assert not driver.told(events.CALL_ENDED)
+    assert not driver.told(log_events.CALL_ENDED)
 
 
 def test_a_room_that_was_not_asked_for_says_nothing(driver):
@@ -143,7 +143,7 @@ def test_a_room_that_was_not_asked_for_says_nothing(driver):
     driver.do(driver.pool.rooms_listed(["r1"], ["r1"], driver.now))
     driver.do(driver.pool.rooms_listed(["r2"], [], driver.now))
     run(driver, TIMEOUT + 10, call(1, pid=777))
-    assert not driver.told(events.CALL_ENDED)
+    assert not driver.told(log_events.CALL_ENDED)
 
 
 def test_a_stop_waits_for_calls_with_somebody_in_them(driver):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mindbot_supervisor.core import snapshot
 from mindbot_supervisor.core.actions import Kill, KillJob, LookAtJob
-from mindbot_supervisor.core.host_stall import Voice, _largest_group
-from mindbot_supervisor.core.model import Phase, Ref
+from mindbot_supervisor.core.health.host_stall import Voice, _largest_group
 from mindbot_supervisor.core.pool import Pool as WorkerPool
+from mindbot_supervisor.core.workers import snapshot
+from mindbot_supervisor.core.workers.model import Phase, Ref
 
 from .build import Driver, call, policy
 

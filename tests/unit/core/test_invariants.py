@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from pydantic import TypeAdapter
 
-from mindbot_supervisor.core import events, snapshot
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import LookAtJob
-from mindbot_supervisor.core.answers import Alone, Contested, Failed, Recovered
-from mindbot_supervisor.core.call_liveness import Found
-from mindbot_supervisor.core.history import ERRORS_KEPT
-from mindbot_supervisor.core.model import BY_OPERATOR, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.calls.call_liveness import Found
+from mindbot_supervisor.core.calls.recovery import PRESSED
+from mindbot_supervisor.core.calls.recovery_state import Alone, Contested, Failed, Recovered
+from mindbot_supervisor.core.health.history import ERRORS_KEPT
+from mindbot_supervisor.core.health.host_pressure import Host
 from mindbot_supervisor.core.pool import Pool
-from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.recovery import PRESSED
-from mindbot_supervisor.core.slots import JITTER
-from mindbot_worker.wire import FROM_THREAD, Beat, Call, Ended, Failure
+from mindbot_supervisor.core.workers import snapshot
+from mindbot_supervisor.core.workers.model import BY_OPERATOR, Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.workers.slots import JITTER
+from mindbot_worker.protocol.heartbeat import FROM_THREAD, Beat, Call, Ended, Failure
 
 from .shell import YOUNG, Shell
 
@@ -342,7 +343,7 @@ class PoolMachine(Shell):
         else:
             active = sum(len(pool.settled(ref)) for ref in pool.histories)
         counted = counts.ended + counts.lost + counts.cut_by_us + counts.recovered + counts.migrated
-        assert self.told[events.CALL_STARTED] == active + cases + counted + self.superseded
+        assert self.told[log_events.CALL_STARTED] == active + cases + counted + self.superseded
         assert min(counts.ended, counts.lost, counts.cut_by_us, counts.recovered, counts.migrated) >= 0
 
     def only_so_many_calls_are_moved_at_one_time(self) -> None:

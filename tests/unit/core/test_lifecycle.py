@@ -2,18 +2,13 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import DumpStacks, Kill, Terminate, Withdraw
-from mindbot_supervisor.core.happenings import Began, Judged, Kept, Moved, Passed, Relieved, Said
-from mindbot_supervisor.core.lifecycle import step
-from mindbot_supervisor.core.migration import MOVE_GRACE
-from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
-from mindbot_supervisor.core.policy import (
-    HUNG_CALLS_GRACE,
-    KILL_REPEAT,
-    MEMORY_STACK_GRACE,
-    STACK_GRACE,
-)
+from mindbot_supervisor.core.calls.migration import MOVE_GRACE
+from mindbot_supervisor.core.policy import HUNG_CALLS_GRACE, KILL_REPEAT, MEMORY_STACK_GRACE, STACK_GRACE
+from mindbot_supervisor.core.workers.lifecycle import step
+from mindbot_supervisor.core.workers.lifecycle_events import Began, Judged, Kept, Moved, Passed, Relieved, Said
+from mindbot_supervisor.core.workers.model import Phase, Reason, Urgency, Verdict
 
 from .build import policy, worker
 
@@ -34,28 +29,28 @@ def at(phase: Phase) -> object:
 TABLE = [
     # phase, event, next phase, kinds of actions, events told
     (STARTING, Said("starting"), STARTING, [], []),
-    (STARTING, Said("ready", True), READY, [], [events.WORKER_READY]),
-    (STARTING, Said("draining"), DRAINING, [], [events.WORKER_DRAINING]),
+    (STARTING, Said("ready", True), READY, [], [log_events.WORKER_READY]),
+    (STARTING, Said("draining"), DRAINING, [], [log_events.WORKER_DRAINING]),
     (STARTING, Judged(SOFT), STARTING, [], []),
-    (STARTING, Judged(HARD), KILLING, [Kill], [events.WORKER_KILLING]),
-    (STARTING, Judged(HUNG), KILLING, [DumpStacks], [events.WORKER_KILLING]),
-    (STARTING, Relieved(SOFT), DRAINING, [Terminate], [events.WORKER_DRAINING]),
+    (STARTING, Judged(HARD), KILLING, [Kill], [log_events.WORKER_KILLING]),
+    (STARTING, Judged(HUNG), KILLING, [DumpStacks], [log_events.WORKER_KILLING]),
+    (STARTING, Relieved(SOFT), DRAINING, [Terminate], [log_events.WORKER_DRAINING]),
     (STARTING, Passed(silence=99), STARTING, [], []),
     (READY, Said("starting", True), READY, [], []),
     (READY, Said("ready", True), READY, [], []),
-    (READY, Said("ready", False), READY, [], [events.WORKER_UNREADY]),
-    (READY, Said("draining", True), DRAINING, [], [events.WORKER_DRAINING]),
+    (READY, Said("ready", False), READY, [], [log_events.WORKER_UNREADY]),
+    (READY, Said("draining", True), DRAINING, [], [log_events.WORKER_DRAINING]),
     (READY, Judged(SOFT), READY, [], []),
-    (READY, Judged(HARD), KILLING, [Kill], [events.WORKER_KILLING]),
-    (READY, Judged(HUNG), KILLING, [DumpStacks], [events.WORKER_KILLING]),
-    (READY, Relieved(SOFT), DRAINING, [Terminate], [events.WORKER_DRAINING]),
+    (READY, Judged(HARD), KILLING, [Kill], [log_events.WORKER_KILLING]),
+    (READY, Judged(HUNG), KILLING, [DumpStacks], [log_events.WORKER_KILLING]),
+    (READY, Relieved(SOFT), DRAINING, [Terminate], [log_events.WORKER_DRAINING]),
     (READY, Passed(silence=2.9), READY, [], []),
-    (READY, Passed(silence=3.0), READY, [], [events.WORKER_SUSPECT]),
+    (READY, Passed(silence=3.0), READY, [], [log_events.WORKER_SUSPECT]),
     (DRAINING, Said("ready", True), DRAINING, [], []),
     (DRAINING, Said("draining", True), DRAINING, [], []),
     (DRAINING, Judged(SOFT), DRAINING, [], []),
-    (DRAINING, Judged(HARD), KILLING, [Kill], [events.WORKER_KILLING]),
-    (DRAINING, Judged(HUNG), KILLING, [DumpStacks], [events.WORKER_KILLING]),
+    (DRAINING, Judged(HARD), KILLING, [Kill], [log_events.WORKER_KILLING]),
+    (DRAINING, Judged(HUNG), KILLING, [DumpStacks], [log_events.WORKER_KILLING]),
     (DRAINING, Relieved(SOFT), DRAINING, [], []),
     (DRAINING, Passed(calls=1), DRAINING, [], []),
     (KILLING, Said("ready", True), KILLING, [], []),
@@ -108,7 +103,7 @@ def test_a_worker_heard_again_is_no_longer_suspect_and_that_is_told_once():
     assert step(suspect, Passed(silence=5), NOW, POLICY).changes == ()
     heard = step(suspect, Said("ready", True), NOW, POLICY)
     assert not heard.worker.suspect
-    assert [change.event for change in heard.changes] == [events.WORKER_READY]
+    assert [change.event for change in heard.changes] == [log_events.WORKER_READY]
 
 
 @pytest.mark.parametrize(

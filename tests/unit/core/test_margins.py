@@ -2,8 +2,8 @@
 
 import pytest
 
-from mindbot_supervisor.core.margins import margins
-from mindbot_supervisor.core.model import Phase, Reason
+from mindbot_supervisor.core.health.rule_margins import margins
+from mindbot_supervisor.core.workers.model import Phase, Reason
 
 from .build import call, policy, seen
 from .test_rules import CASES, POLICY, mb

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Kill, Recover, Terminate
-from mindbot_supervisor.core.answers import Failed, Recovered, Terms
-from mindbot_supervisor.core.migration import LEAD, MOVE_GRACE, reason, seats
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample, Urgency, Verdict
+from mindbot_supervisor.core.calls.migration import LEAD, MOVE_GRACE, reason, seats
+from mindbot_supervisor.core.calls.recovery import OVERDUE
+from mindbot_supervisor.core.calls.recovery_state import Failed, Recovered, Terms
 from mindbot_supervisor.core.policy import MEMORY_STACK_GRACE
-from mindbot_supervisor.core.recovery import OVERDUE
-from mindbot_worker.wire import Call, Ended
+from mindbot_supervisor.core.workers.model import Exit, Phase, Reason, Ref, Sample, Urgency, Verdict
+from mindbot_worker.protocol.heartbeat import Call, Ended
 
 from .build import Driver, call, policy, worker
 
@@ -119,7 +119,7 @@ def test_a_new_agent_that_ends_before_its_turn_had_no_call_of_its_own():
     heavy(driver)
     driver.beat(B, calls=(replace(call(1), job="AJ_new"),))
     driver.beat(B, calls=())
-    assert not driver.told(events.CALL_ENDED)
+    assert not driver.told(log_events.CALL_ENDED)
     assert driver.pool.counts.ended == 0
 
 
@@ -160,7 +160,7 @@ def test_calls_are_moved_before_the_drain_deadline_cuts_them_and_the_worker_ends
     driver.do(driver.pool.exited(A, Exit(code=0), driver.now))
     assert not driver.did(Kill)
     assert (driver.pool.counts.migrated, driver.pool.counts.ended) == (1, 0)
-    assert not driver.told(events.CALL_ENDED)
+    assert not driver.told(log_events.CALL_ENDED)
 
 
 def test_a_restart_in_a_hurry_moves_the_calls_once_the_replacement_is_ready():
@@ -230,7 +230,7 @@ def test_a_moved_caller_waits_only_from_the_moment_when_the_old_agent_has_left()
     out(driver)
     driver.now += 0.25
     driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
-    (moved_call,) = driver.told(events.CALL_MIGRATED)
+    (moved_call,) = driver.told(log_events.CALL_MIGRATED)
     assert moved_call.fields["seconds"] == 0.25
     assert moved_call.fields["by"] == str(B)
 
@@ -242,7 +242,7 @@ def test_a_moved_caller_whose_agent_dies_before_its_turn_waits_from_then_on():
     driver.now += 0.4
     out(driver)
     driver.do(driver.pool.answered("AJ_1", CAME, driver.now))
-    assert driver.told(events.CALL_MIGRATED)[0].fields["seconds"] == 0.4
+    assert driver.told(log_events.CALL_MIGRATED)[0].fields["seconds"] == 0.4
     assert driver.pool.counts.lost == 0
 
 
@@ -280,7 +280,7 @@ def test_an_agent_that_dies_before_it_had_the_call_leaves_it_with_the_old_one():
     driver.beat(B, calls=(call(1, job="AJ_2"),))
     driver.beat(B, ended=(Ended("r1", "AJ_2", "killed"),))
     assert not driver.pool.has_successor("AJ_1"), "the old agent is not taken out for a dead one"
-    assert not driver.told(events.CALL_LOST)
+    assert not driver.told(log_events.CALL_LOST)
     assert len(driver.did(Recover)) == 1
     driver.beat(B, calls=(call(1, job="AJ_3"),))
     out(driver)
@@ -300,7 +300,7 @@ def test_a_call_that_ends_before_its_new_agent_has_it_has_ended():
     driver = hurried(call(1))
     driver.beat(B, calls=(call(1, job="AJ_2"),))
     driver.beat(A, ended=(Ended("r1", "AJ_1", "completed"),))
-    assert len(driver.told(events.CALL_ENDED)) == 1
+    assert len(driver.told(log_events.CALL_ENDED)) == 1
     driver.do(driver.pool.answered("AJ_1", Failed("no agent came", untouched=True), driver.now))
     driver.beat(B, ended=(Ended("r1", "AJ_2", "completed"),))
     assert (driver.pool.counts.ended, driver.pool.counts.migrated, driver.pool.active_calls) == (1, 0, 0)
@@ -309,7 +309,7 @@ def test_a_call_that_ends_before_its_new_agent_has_it_has_ended():
 def test_a_move_that_nobody_answers_for_leaves_the_call_where_it_is():
     driver = hurried(call(1))
     driver.tick(5.0 + OVERDUE)
-    assert not driver.told(events.CALL_LOST)
+    assert not driver.told(log_events.CALL_LOST)
     driver.tick(1)
     assert moved(driver) == ["AJ_1", "AJ_1"]
 

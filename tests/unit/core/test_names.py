@@ -1,8 +1,8 @@
 """Names that workers invent: bounded for each slot, with OTHER as the rest, and no sibling loses one by it."""
 
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.core.names import KINDS, PROVIDERS_OF_ALL, Names
-from mindbot_worker.wire import KINDS_MAX, OTHER, PROVIDERS_MAX
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.core.workers.names import KINDS, PROVIDERS_OF_ALL, Names
+from mindbot_worker.protocol.heartbeat import KINDS_MAX, OTHER, PROVIDERS_MAX
 
 from .build import beat
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mindbot_supervisor.core import outlook
-from mindbot_supervisor.core.history import History
-from mindbot_supervisor.core.model import Phase, Reason, Urgency, Verdict
-from mindbot_supervisor.core.slots import Slot
+from mindbot_supervisor.core.health.history import History
+from mindbot_supervisor.core.workers import next_steps
+from mindbot_supervisor.core.workers.model import Phase, Reason, Urgency, Verdict
+from mindbot_supervisor.core.workers.slots import Slot
 
 from .build import beat, call, policy, worker
 
@@ -20,7 +20,7 @@ def coming(of, calls: int = 0, *, heard: bool = True, slot: Slot | None = None, 
     history = History(born=0.0)
     if heard:
         history.hear(beat(1, calls=tuple(call(n) for n in range(calls))), 40.0)
-    return [(each.what, each.at) for each in outlook.of_worker(of, history, slot, by)]
+    return [(each.what, each.at) for each in next_steps.of_worker(of, history, slot, by)]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_healthy_worker_has_nothing_before_it():
     ],
 )
 def test_an_empty_seat_tells_what_it_waits_for(slot, words, at):
-    (found,) = outlook.of_slot(slot)
+    (found,) = next_steps.of_slot(slot)
     assert words in found.what
     assert found.at == at
-    assert list(outlook.of_slot(replace(Slot(3)))) == []
+    assert list(next_steps.of_slot(replace(Slot(3)))) == []

@@ -2,12 +2,12 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import DumpStacks, GiveUp, Kill, Spawn, Terminate, Withdraw
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
 from mindbot_supervisor.core.policy import MEMORY_STACK_GRACE
 from mindbot_supervisor.core.pool import Pool
-from mindbot_worker.wire import Ended, Failure
+from mindbot_supervisor.core.workers.model import Exit, Phase, Reason, Ref, Sample
+from mindbot_worker.protocol.heartbeat import Ended, Failure
 
 from .build import Driver, beat, call, policy
 
@@ -25,7 +25,7 @@ def full(**sections) -> Driver:
 def test_every_seat_is_filled_and_each_worker_reported_ready():
     driver = full()
     assert [action.ref for action in driver.did(Spawn)] == [A1, B1, C1]
-    assert len(driver.told(events.WORKER_READY)) == 3
+    assert len(driver.told(log_events.WORKER_READY)) == 3
 
 
 def test_the_start_is_staggered_but_a_slow_one_holds_nobody_up_for_long():
@@ -56,7 +56,7 @@ def test_after_a_healthy_stretch_a_crash_is_a_first_one_again():
     for generation in range(1, 5):
         effects = driver.do(driver.pool.exited(Ref(0, generation), CRASH, driver.now))
         assert effects.actions == (Spawn(Ref(0, generation + 1)),)
-        assert not driver.told(events.SLOT_BACKOFF)
+        assert not driver.told(log_events.SLOT_BACKOFF)
         driver.run(driver.pool.policy.restart.healthy_after + 2)
 
 
@@ -84,14 +84,14 @@ def test_a_spawn_that_fails_after_it_was_no_longer_wanted_is_no_failure(ask):
     driver.do(pool.spawn_failed(new, "cannot start x: no such file", driver.now, 0.5))
     assert new not in pool.workers
     assert (3 in pool.slots) is (ask == "drain")
-    assert not driver.told(events.SLOT_BACKOFF)
+    assert not driver.told(log_events.SLOT_BACKOFF)
     assert pool.restarts == {}
 
 
 def test_exit_0_that_nobody_asked_for_is_a_crash():
     driver = full()
     driver.do(driver.pool.exited(A1, Exit(code=0), driver.now))
-    (told,) = driver.told(events.WORKER_EXITED, A1)
+    (told,) = driver.told(log_events.WORKER_EXITED, A1)
     assert (told.fields["verdict"], told.level) == ("crashed", "error")
     assert driver.pool.slots[0].streak == 1
 
@@ -104,7 +104,7 @@ def test_a_crash_takes_nothing_from_its_siblings():
         driver.run(1)
     assert {driver.pool.workers[ref].phase for ref in (B1, C1)} == {Phase.READY}
     assert driver.pool.slots[0].parked
-    assert driver.told(events.SLOT_PARKED)
+    assert driver.told(log_events.SLOT_PARKED)
 
 
 def test_a_parked_slot_is_tried_again_and_forgiven_when_healthy():
@@ -114,7 +114,7 @@ def test_a_parked_slot_is_tried_again_and_forgiven_when_healthy():
         driver.do(driver.pool.exited(Ref(0, generation), CRASH, driver.now))
     assert driver.pool.slots[0].parked
     driver.run(61)
-    assert driver.told(events.SLOT_RETRIED)
+    assert driver.told(log_events.SLOT_RETRIED)
     driver.run(31)
     assert not driver.pool.slots[0].parked
     assert driver.pool.slots[0].streak == 0
@@ -140,7 +140,7 @@ def test_a_soft_reason_replaces_before_it_stops():
     driver.beat(A2)
     assert driver.did(Terminate) == [Terminate(A1)]
     assert driver.pool.workers[A1].phase is Phase.DRAINING
-    (warned,) = driver.told(events.LIMIT_WARNED)
+    (warned,) = driver.told(log_events.LIMIT_WARNED)
     assert (warned.fields["reason"], warned.fields["value"], warned.fields["limit"]) == ("errors", 11, 10)
 
 
@@ -149,7 +149,7 @@ def test_what_a_provider_did_restarts_nobody_and_is_said_once():
     for _ in range(30):
         driver.beat(A1, errors_total=20, errors_by={"llm": 20}, errors_of_providers=20)
         driver.run(1, silent=(A1,))
-    (warned,) = driver.told(events.LIMIT_WARNED)
+    (warned,) = driver.told(log_events.LIMIT_WARNED)
     assert (warned.fields["reason"], warned.fields["value"], warned.fields["limit"]) == ("errors", 20, 10)
     assert warned.fields["detail"] == "llm 20; 20 of a provider"
     assert set(driver.pool.workers) == {A1, B1, C1} and not driver.did(Terminate)
@@ -182,21 +182,21 @@ def test_a_fault_that_most_workers_share_restarts_nobody_and_is_said_once():
     for ref in (A1, B1):
         driver.beat(ref, errors_total=20, errors_by={"llm": 20})
     driver.run(30, errors_total=20)
-    assert [change.fields["reason"] for change in driver.told(events.POOL_HELD)] == ["errors"]
+    assert [change.fields["reason"] for change in driver.told(log_events.POOL_HELD)] == ["errors"]
     assert set(driver.pool.workers) == {A1, B1, C1}
     driver.run(300, errors_total=20)
-    assert len(driver.told(events.POOL_RELEASED)) == 1
+    assert len(driver.told(log_events.POOL_RELEASED)) == 1
     assert set(driver.pool.workers) == {A1, B1, C1}
 
 
 def test_an_outage_of_livekit_restarts_nobody_and_is_said_once_with_its_cause():
     driver = full()
     driver.run(300, registered=False, problem="livekit refused the credentials (401)")
-    (held,) = driver.told(events.POOL_HELD)
+    (held,) = driver.told(log_events.POOL_HELD)
     assert held.fields["detail"] == "livekit refused the credentials (401)"
     assert set(driver.pool.workers) == {A1, B1, C1}
     driver.run(5)
-    assert len(driver.told(events.POOL_RELEASED)) == 1
+    assert len(driver.told(log_events.POOL_RELEASED)) == 1
 
 
 def test_the_last_to_be_registered_again_after_an_outage_has_all_the_time_that_a_worker_has():
@@ -206,8 +206,8 @@ def test_the_last_to_be_registered_again_after_an_outage_has_all_the_time_that_a
         driver.beat(A1, registered=False, problem="livekit cannot be reached")
         driver.run(1, silent=(A1,))
     assert set(driver.pool.workers) == {A1, B1, C1}
-    assert not driver.told(events.LIMIT_WARNED, A1)
-    assert len(driver.told(events.POOL_RELEASED)) == 1
+    assert not driver.told(log_events.LIMIT_WARNED, A1)
+    assert len(driver.told(log_events.POOL_RELEASED)) == 1
     for _ in range(3):
         driver.beat(A1, registered=False, problem="livekit cannot be reached")
         driver.run(1, silent=(A1,))
@@ -234,8 +234,8 @@ def test_hard_reasons_act_even_while_the_pool_is_held():
 def test_a_silent_worker_is_suspect_then_hung_then_killed_and_its_seat_filled():
     driver = full()
     driver.run(12, silent=(A1,))
-    assert driver.told(events.WORKER_SUSPECT, A1)
-    assert driver.told(events.WORKER_KILLING, A1)
+    assert driver.told(log_events.WORKER_SUSPECT, A1)
+    assert driver.told(log_events.WORKER_KILLING, A1)
     assert driver.did(Kill, A1)
     assert A2 in driver.pool.workers
 
@@ -277,22 +277,22 @@ def test_the_end_of_a_call_tells_what_it_was_like():
     like = {"turns": 3, "response_p95": 0.9, "audio": "good"}
     ended = (Ended("r1", "AJ_1", "completed", like), Ended("r2", "AJ_2", "failed", like), Ended("r3", "AJ_3"))
     driver.beat(A1, ended=ended)
-    told = [change.fields.get("summary") for change in driver.told(events.CALL_ENDED)]
+    told = [change.fields.get("summary") for change in driver.told(log_events.CALL_ENDED)]
     assert told == [like, None]
-    assert [change.fields["summary"] for change in driver.told(events.CALL_LOST)] == [like]
+    assert [change.fields["summary"] for change in driver.told(log_events.CALL_LOST)] == [like]
 
 
 def test_calls_are_told_when_they_start_and_end_and_counted_by_outcome():
     driver = full()
     driver.beat(A1, calls=(call(1), call(2), call(3)))
     driver.beat(A1, calls=(call(3),), ended=(Ended("r1", "AJ_1", "completed"), Ended("r2", "AJ_2", "failed")))
-    assert [change.fields["room"] for change in driver.told(events.CALL_STARTED)] == ["r1", "r2", "r3"]
-    assert [change.fields["room"] for change in driver.told(events.CALL_ENDED)] == ["r1"]
-    assert [change.fields["room"] for change in driver.told(events.CALL_LOST)] == ["r2"]
+    assert [change.fields["room"] for change in driver.told(log_events.CALL_STARTED)] == ["r1", "r2", "r3"]
+    assert [change.fields["room"] for change in driver.told(log_events.CALL_ENDED)] == ["r1"]
+    assert [change.fields["room"] for change in driver.told(log_events.CALL_LOST)] == ["r2"]
     driver.do(driver.pool.exited(A1, Exit(signal=9), driver.now))
-    assert [change.fields["room"] for change in driver.told(events.CALL_LOST)] == ["r2", "r3"]
+    assert [change.fields["room"] for change in driver.told(log_events.CALL_LOST)] == ["r2", "r3"]
     assert (driver.pool.counts.ended, driver.pool.counts.lost) == (1, 2)
-    (exited,) = driver.told(events.WORKER_EXITED, A1)
+    (exited,) = driver.told(log_events.WORKER_EXITED, A1)
     assert (exited.fields["verdict"], exited.fields["signal"], exited.fields["calls"]) == ("signal", "SIGKILL", 1)
 
 
@@ -323,7 +323,7 @@ def test_an_unreadable_beat_is_counted_and_many_in_a_row_make_the_worker_broken(
         driver.do(driver.pool.beat_rejected(A1, "not JSON", driver.now))
     driver.tick()
     assert driver.pool.workers[A1].leaving.reason is Reason.BROKEN
-    assert len(driver.told(events.BEAT_REJECTED)) < 10, "a flood of garbage is not a flood of lines"
+    assert len(driver.told(log_events.BEAT_REJECTED)) < 10, "a flood of garbage is not a flood of lines"
 
 
 def test_stop_tells_everybody_once_and_replaces_nobody():
@@ -347,7 +347,7 @@ def test_how_a_drained_worker_ended_is_told_from_how_it_exited(asked, verdict):
     driver = full()
     driver.do(driver.pool.stop(driver.now))
     driver.do(driver.pool.exited(A1, asked, driver.now))
-    assert driver.told(events.WORKER_EXITED, A1)[0].fields["verdict"] == verdict
+    assert driver.told(log_events.WORKER_EXITED, A1)[0].fields["verdict"] == verdict
 
 
 def test_settings_with_which_no_worker_can_start_end_the_daemon_with_the_workers_words():
@@ -385,7 +385,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_with_patience():
     driver = full()
     driver.do(driver.pool.exited(A1, CRASH, driver.now))
     driver.do(driver.pool.spawn_failed(A2, "cannot start x: no such file", driver.now, 0.5))
-    assert driver.told(events.SLOT_BACKOFF)
+    assert driver.told(log_events.SLOT_BACKOFF)
     driver.tick(1)
     assert A3 in driver.pool.workers
 
@@ -393,7 +393,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_with_patience():
 def test_a_job_that_a_beat_names_twice_is_one_call():
     driver = full()
     driver.beat(A1, calls=(call(1), call(1)))
-    assert (driver.pool.active_calls, len(driver.told(events.CALL_STARTED))) == (1, 1)
+    assert (driver.pool.active_calls, len(driver.told(log_events.CALL_STARTED))) == (1, 1)
     driver.beat(A1)
     assert driver.pool.counts.ended == 1
 

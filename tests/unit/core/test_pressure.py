@@ -2,10 +2,10 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Kill
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
-from mindbot_supervisor.core.pressure import Host, shortage
+from mindbot_supervisor.core.health.host_pressure import Host, shortage
+from mindbot_supervisor.core.workers.model import Exit, Phase, Reason, Ref, Sample
 
 from .build import Driver, call, policy
 
@@ -62,7 +62,7 @@ def test_while_memory_is_short_the_least_busy_worker_that_grew_most_leaves_first
         driver.beat(C1)
     assert driver.pool.workers[C1].leaving.reason is Reason.PRESSURE
     assert driver.pool.workers[A1].leaving is None, "it has a call"
-    (warned,) = driver.told(events.LIMIT_WARNED)
+    (warned,) = driver.told(log_events.LIMIT_WARNED)
     assert (warned.worker, warned.fields["value"]) == (C1, 200.0)
     assert "grown by 200 MiB" in warned.fields["detail"]
 
@@ -112,12 +112,12 @@ def test_on_a_starved_host_several_late_workers_are_not_hung_and_that_is_said_on
     driver = full()
     under(driver, STARVED, 25, silent=(A1, B1))
     assert not driver.did(Kill)
-    (held,) = driver.told(events.POOL_HELD)
+    (held,) = driver.told(log_events.POOL_HELD)
     assert held.fields["reason"] == "host_starved"
     assert "2 workers" in held.fields["detail"]
     assert "95 %" in held.fields["detail"]
     under(driver, FINE, 3)
-    assert len(driver.told(events.POOL_RELEASED)) == 1
+    assert len(driver.told(log_events.POOL_RELEASED)) == 1
     assert set(driver.pool.workers) == {A1, B1, C1}
 
 
@@ -155,5 +155,5 @@ def test_starvation_excuses_silence_and_no_other_hard_reason():
     under(driver, STARVED, 11, silent=(A1, B1))
     weigh(driver, a=301)
     driver.tick()
-    assert driver.told(events.WORKER_KILLING, A1)
+    assert driver.told(log_events.WORKER_KILLING, A1)
     assert not driver.did(Kill, B1)

@@ -2,15 +2,15 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Forget, Prepare, Recover, Spawn
-from mindbot_supervisor.core.answers import Alone, Failed, Recovered, Terms
-from mindbot_supervisor.core.calls import CallCounts
-from mindbot_supervisor.core.deaths import FORGIVEN
-from mindbot_supervisor.core.model import Change, Exit, Ref
-from mindbot_supervisor.core.recovery import CALLERS_FIRST, OVERDUE, PATIENCE, PAUSE, Recovery
-from mindbot_worker.reports import ENDING
-from mindbot_worker.wire import CALL_ENDING, Ended
+from mindbot_supervisor.core.calls.call_outcomes import CallCounts
+from mindbot_supervisor.core.calls.quarantine import FORGIVEN
+from mindbot_supervisor.core.calls.recovery import CALLERS_FIRST, OVERDUE, PATIENCE, PAUSE, Recovery
+from mindbot_supervisor.core.calls.recovery_state import Alone, Failed, Recovered, Terms
+from mindbot_supervisor.core.workers.model import Change, Exit, Ref
+from mindbot_worker.protocol.heartbeat import CALL_ENDING, Ended
+from mindbot_worker.protocol.job_reports import ENDING
 
 from .build import Driver, call, policy
 
@@ -39,18 +39,18 @@ def counts(recovery: Recovery) -> dict[str, int]:
 
 def test_a_lost_call_is_tried_at_once_with_its_deadline():
     moves = fresh().lost(call(1), A, 7, 100.0, reason="signal")
-    assert told(moves) == [events.CALL_RECOVERING]
+    assert told(moves) == [log_events.CALL_RECOVERING]
     assert tries(moves) == [Recover(call(1), attempt=1, seconds=5.0)]
 
 
 @pytest.mark.parametrize(
     ("answer", "event", "counted", "forgets"),
     [
-        pytest.param(CAME, events.CALL_RECOVERED, {"recovered": 1}, False, id="an agent came"),
-        pytest.param(Alone(), events.CALL_ENDED, {"ended": 1}, True, id="the caller has left"),
-        pytest.param(NONE, events.CALL_RECOVERING, {}, False, id="none came: to be tried again"),
-        pytest.param(Failed("x", final=True), events.CALL_LOST, {"lost": 1}, True, id="none can come"),
-        pytest.param(Failed("x", nobody=True), events.CALL_RECOVERING, {}, False, id="nobody was free"),
+        pytest.param(CAME, log_events.CALL_RECOVERED, {"recovered": 1}, False, id="an agent came"),
+        pytest.param(Alone(), log_events.CALL_ENDED, {"ended": 1}, True, id="the caller has left"),
+        pytest.param(NONE, log_events.CALL_RECOVERING, {}, False, id="none came: to be tried again"),
+        pytest.param(Failed("x", final=True), log_events.CALL_LOST, {"lost": 1}, True, id="none can come"),
+        pytest.param(Failed("x", nobody=True), log_events.CALL_RECOVERING, {}, False, id="nobody was free"),
     ],
 )
 def test_an_attempt_ends_as_it_was_answered(answer, event, counted, forgets):
@@ -87,7 +87,7 @@ def test_a_failed_attempt_is_repeated_after_a_pause_and_the_last_one_loses_the_c
     (again,) = tries(recovery.tick(5.0 + PAUSE))
     assert again.attempt == 2
     moves = recovery.answered("AJ_1", NONE, 10.5)
-    assert told(moves) == [events.CALL_LOST]
+    assert told(moves) == [log_events.CALL_LOST]
     assert counts(recovery) == {"lost": 1}
     assert recovery.tick(100.0) == []
 
@@ -96,7 +96,7 @@ def test_an_attempt_that_nobody_answers_for_has_failed():
     recovery = fresh()
     recovery.lost(call(1), A, 7, 0.0, reason="signal")
     assert recovery.tick(5.0 + OVERDUE - 0.1) == []
-    assert told(recovery.tick(5.0 + OVERDUE)) == [events.CALL_RECOVERING]
+    assert told(recovery.tick(5.0 + OVERDUE)) == [log_events.CALL_RECOVERING]
 
 
 def test_attempts_that_no_worker_was_free_for_do_not_count_until_patience_ends():
@@ -115,7 +115,9 @@ def test_where_livekit_stopped_answering_the_beats_tell_that_an_agent_came():
     recovery = fresh()
     recovery.lost(call(1), A, 7, 0.0, reason="signal")
     recovery.started("r1", "AJ_2", B)
-    assert told(recovery.answered("AJ_1", Failed("cannot reach livekit", blind=True), 5.0)) == [events.CALL_RECOVERED]
+    assert told(recovery.answered("AJ_1", Failed("cannot reach livekit", blind=True), 5.0)) == [
+        log_events.CALL_RECOVERED
+    ]
 
 
 def test_late_and_repeated_news_of_a_closed_call_change_nothing():
@@ -134,7 +136,7 @@ def test_a_room_whose_agents_keep_dying_is_given_two_and_then_left_alone():
         moves = recovery.lost(call(1, job=f"AJ_{number}"), A, 7, now, reason="killed")
         seen += told(moves)
         recovery.answered(f"AJ_{number}", CAME, now + 0.3)
-    assert seen == [events.CALL_RECOVERING] * 2 + [events.CALL_QUARANTINED] * 2
+    assert seen == [log_events.CALL_RECOVERING] * 2 + [log_events.CALL_QUARANTINED] * 2
     assert counts(recovery) == {"recovered": 2, "lost": 2}
 
 
@@ -183,14 +185,14 @@ def test_an_agent_that_had_done_its_work_is_not_replaced():
     assert CALL_ENDING == ENDING
     recovery = fresh()
     moves = recovery.lost(call(1, state=ENDING), A, 7, 0.0, reason="signal")
-    assert told(moves) == [events.CALL_ENDED]
+    assert told(moves) == [log_events.CALL_ENDED]
     assert not tries(moves)
 
 
 def test_a_stop_gives_up_what_is_open():
     recovery = fresh()
     recovery.lost(call(1), A, 7, 0.0, reason="signal")
-    assert told(recovery.stop(1.0)) == [events.CALL_LOST]
+    assert told(recovery.stop(1.0)) == [log_events.CALL_LOST]
     assert recovery.cases == {}
 
 
@@ -209,7 +211,7 @@ def test_the_pool_recovers_every_call_of_a_dead_worker():
     driver.beat(A, calls=(call(1), call(2)))
     driver.do(driver.pool.exited(A, Exit(signal=9), driver.now))
     assert [each.call.job for each in driver.did(Recover)] == ["AJ_1", "AJ_2"]
-    assert not driver.told(events.CALL_LOST)
+    assert not driver.told(log_events.CALL_LOST)
     driver.do(driver.pool.answered("AJ_1", CAME, driver.now + 0.3))
     assert (driver.pool.counts.recovered, driver.pool.counts.lost) == (1, 0)
 

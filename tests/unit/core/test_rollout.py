@@ -2,9 +2,9 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Spawn, Terminate
-from mindbot_supervisor.core.model import Exit, Phase, Reason, Ref, Sample
+from mindbot_supervisor.core.workers.model import Exit, Phase, Reason, Ref, Sample
 
 from .build import Driver, call, policy
 
@@ -33,9 +33,9 @@ def test_restart_all_replaces_everybody_one_at_a_time_and_never_has_fewer_worker
     ready = {ref for ref, worker in driver.pool.workers.items() if worker.phase is Phase.READY}
     assert ready == {A2, B2, C2}
     assert {ref for ref, w in driver.pool.workers.items() if w.phase is Phase.DRAINING} == {A1, B1, C1}, "calls go on"
-    (finished,) = driver.told(events.ROLLOUT_FINISHED)
+    (finished,) = driver.told(log_events.ROLLOUT_FINISHED)
     assert (finished.fields["done"], finished.fields["total"]) == (3, 3)
-    assert len(driver.told(events.ROLLOUT_PROGRESS)) == 3
+    assert len(driver.told(log_events.ROLLOUT_PROGRESS)) == 3
 
 
 def test_the_next_one_waits_until_the_replacement_of_the_one_before_is_ready():
@@ -52,7 +52,7 @@ def test_a_replacement_that_does_not_become_ready_stops_the_rollout_and_keeps_th
     driver.do(driver.pool.restart([0, 1, 2], driver.now))
     driver.do(driver.pool.exited(A2, Exit(code=1), driver.now))
     assert not driver.did(Terminate)
-    (stopped,) = driver.told(events.ROLLOUT_STOPPED)
+    (stopped,) = driver.told(log_events.ROLLOUT_STOPPED)
     assert "0.2 did not become ready" in stopped.fields["detail"]
     driver.run(120)
     assert set(driver.pool.workers) == {A1, B1, C1}
@@ -78,7 +78,7 @@ def test_the_death_of_an_old_worker_of_the_slot_does_not_stop_a_rollout():
     assert {A1, A2, A3} <= set(driver.pool.workers)
     driver.do(driver.pool.sample(A1, Sample(1e6, 1e6, 1e6), driver.now))
     driver.tick()
-    assert not driver.told(events.ROLLOUT_STOPPED)
+    assert not driver.told(log_events.ROLLOUT_STOPPED)
     assert [ref for ref, worker in driver.pool.workers.items() if worker.seated and ref.slot == 0] == [A3]
 
 
@@ -88,7 +88,7 @@ def test_a_worker_that_crashes_during_the_rollout_counts_as_replaced():
     driver.do(driver.pool.exited(C1, Exit(code=1), driver.now))
     roll(driver)
     assert {ref for ref, w in driver.pool.workers.items() if w.phase is Phase.READY} == {A2, B2, C2}
-    assert driver.told(events.ROLLOUT_FINISHED)[0].fields["done"] == 3
+    assert driver.told(log_events.ROLLOUT_FINISHED)[0].fields["done"] == 3
 
 
 def test_drain_leaves_the_seat_empty_until_a_restart_fills_it():
@@ -149,7 +149,7 @@ def test_a_reload_rolls_with_its_own_reason_and_is_no_failure_of_the_slot(reason
     driver = full()
     driver.do(driver.pool.restart([0, 1, 2], driver.now, reason))
     roll(driver)
-    assert driver.told(events.WORKER_DRAINING, A1)[0].fields["reason"] == reason.value
+    assert driver.told(log_events.WORKER_DRAINING, A1)[0].fields["reason"] == reason.value
     assert driver.pool.slots[0].streak == 0
 
 
@@ -159,9 +159,9 @@ def test_nothing_soft_happens_while_the_operator_holds_the_pool():
     driver.beat(A1, errors_total=99)
     driver.run(30)
     assert set(driver.pool.workers) == {A1, B1, C1}
-    assert len(driver.told(events.POOL_HELD)) == 1
+    assert len(driver.told(log_events.POOL_HELD)) == 1
     driver.do(driver.pool.hold(False, driver.now))
-    assert len(driver.told(events.POOL_RELEASED)) == 1
+    assert len(driver.told(log_events.POOL_RELEASED)) == 1
 
 
 def test_a_crash_is_answered_while_the_operator_holds_the_pool():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mindbot_supervisor.core.model import Phase, Reason, Sample, Urgency
-from mindbot_supervisor.core.rules import RULES, judge
-from mindbot_supervisor.core.trend import Leak
+from mindbot_supervisor.core.health.memory_trend import Leak
+from mindbot_supervisor.core.health.rules import RULES, judge
+from mindbot_supervisor.core.workers.model import Phase, Reason, Sample, Urgency
 
 from .build import call, policy, seen
 

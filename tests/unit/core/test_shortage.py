@@ -2,12 +2,12 @@
 
 import pytest
 
-from mindbot_supervisor.core import events
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Spawn, Withdraw
-from mindbot_supervisor.core.model import Exit, Phase, Ref
 from mindbot_supervisor.core.pool import Effects
-from mindbot_supervisor.core.shortage import RETRY_FIRST, RETRY_MAX
-from mindbot_worker.wire import Failure
+from mindbot_supervisor.core.workers.model import Exit, Phase, Ref
+from mindbot_supervisor.core.workers.shortage import RETRY_FIRST, RETRY_MAX
+from mindbot_worker.protocol.heartbeat import Failure
 
 from .build import Driver, policy
 
@@ -51,7 +51,7 @@ class Host(Driver):
 
 
 def nobody_is_blamed(host: Host) -> None:
-    assert not host.told(events.SLOT_BACKOFF) and not host.told(events.SLOT_PARKED)
+    assert not host.told(log_events.SLOT_BACKOFF) and not host.told(log_events.SLOT_PARKED)
     assert all(slot.streak == 0 and slot.retry_at is None for slot in host.pool.slots.values())
     assert host.pool.restarts == {}
 
@@ -66,9 +66,9 @@ def test_it_is_told_once_and_no_slot_is_blamed():
     host = host_with(1)
     host.tick()
     host.run(600)
-    (told,) = host.told(events.HOST_SHORTAGE)
+    (told,) = host.told(log_events.HOST_SHORTAGE)
     assert (told.level, told.fields["detail"]) == ("error", WHY)
-    assert not host.told(events.HOST_SHORTAGE_OVER) and not host.told(events.WORKER_EXITED)
+    assert not host.told(log_events.HOST_SHORTAGE_OVER) and not host.told(log_events.WORKER_EXITED)
     assert [host.pool.workers[ref].pid is None for ref in (A1, B1, C1)] == [False, True, True]
     nobody_is_blamed(host)
 
@@ -96,7 +96,7 @@ def test_once_one_could_be_started_all_are_and_the_end_is_told_once():
     assert all(worker.pid is not None for worker in host.pool.workers.values())
     assert host.attempts() == 3 + 3
     host.run(3)
-    (told,) = host.told(events.HOST_SHORTAGE_OVER)
+    (told,) = host.told(log_events.HOST_SHORTAGE_OVER)
     assert told.fields["seconds"] >= RETRY_FIRST
     assert host.pool.ready == 3
     nobody_is_blamed(host)
@@ -112,7 +112,7 @@ def test_where_there_is_room_for_some_the_others_go_on_trying_and_nothing_more_i
     host.room = None
     host.run(RETRY_MAX + 3)
     assert host.pool.ready == 3
-    assert (len(host.told(events.HOST_SHORTAGE)), len(host.told(events.HOST_SHORTAGE_OVER))) == (1, 1)
+    assert (len(host.told(log_events.HOST_SHORTAGE)), len(host.told(log_events.HOST_SHORTAGE_OVER))) == (1, 1)
 
 
 def test_a_shortage_that_comes_back_is_told_again():
@@ -124,7 +124,7 @@ def test_a_shortage_that_comes_back_is_told_again():
         host.tick(1)
         host.room = None
         host.run(host.pool.policy.restart.healthy_after + 2)
-        assert len(host.told(events.HOST_SHORTAGE)) == len(host.told(events.HOST_SHORTAGE_OVER)) == times
+        assert len(host.told(log_events.HOST_SHORTAGE)) == len(host.told(log_events.HOST_SHORTAGE_OVER)) == times
 
 
 def test_the_end_of_a_worker_brings_the_next_attempt_forward():
@@ -157,7 +157,7 @@ def test_whoever_waits_can_be_called_off(ask):
     effects = host.do(ways[ask]())
     assert Withdraw(waits) in effects.actions
     host.do(pool.exited(waits, Exit(code=0), host.now))
-    (told,) = host.told(events.WORKER_EXITED, waits)
+    (told,) = host.told(log_events.WORKER_EXITED, waits)
     assert told.fields["verdict"] == "asked"
     host.room, made = None, host.attempts()
     host.tick(RETRY_MAX)
@@ -172,7 +172,7 @@ def test_one_that_was_called_off_while_it_was_asked_for_is_not_asked_for_again()
     assert pool.tick(0.0).actions == (Spawn(A1),)
     assert pool.drain([0], 0.0).actions == (Withdraw(A1),)
     (told,) = pool.ran_short(A1, WHY, 0.0).changes
-    assert (told.event, told.fields["verdict"]) == (events.WORKER_EXITED, "asked")
+    assert (told.event, told.fields["verdict"]) == (log_events.WORKER_EXITED, "asked")
     assert pool.tick(RETRY_MAX).actions == () and not pool.workers
 
 
@@ -199,11 +199,11 @@ def test_a_worker_that_ran_short_itself_as_it_started_is_no_failure_of_its_slot(
         host.until_started(Ref(0, generation + 1))
         waits.append(host.now - began)
     assert waits[0] <= 1.0 and waits[-1] >= RETRY_MAX - 1, "it is tried ever more rarely"
-    (told,) = host.told(events.HOST_SHORTAGE)
+    (told,) = host.told(log_events.HOST_SHORTAGE)
     assert "71" in told.fields["detail"] or told.fields["detail"] == (failure.message if failure else ended.shortage)
-    assert not host.told(events.HOST_SHORTAGE_OVER), "that it runs proves nothing yet"
+    assert not host.told(log_events.HOST_SHORTAGE_OVER), "that it runs proves nothing yet"
     host.run(3)
-    assert host.pool.ready == 1 and len(host.told(events.HOST_SHORTAGE_OVER)) == 1
+    assert host.pool.ready == 1 and len(host.told(log_events.HOST_SHORTAGE_OVER)) == 1
 
 
 def test_the_others_wait_until_one_that_ran_short_as_it_started_is_ready():
@@ -224,7 +224,7 @@ def test_a_worker_that_was_ready_and_then_ends_so_has_crashed():
     host = host_with(None)
     host.fill()
     host.do(host.pool.exited(A1, Exit(code=71, shortage="pids.max"), host.now))
-    assert not host.told(events.HOST_SHORTAGE) and host.pool.slots[0].streak == 1
+    assert not host.told(log_events.HOST_SHORTAGE) and host.pool.slots[0].streak == 1
 
 
 def test_time_that_was_spent_waiting_is_no_time_that_the_worker_has_lived():

@@ -3,7 +3,7 @@
 import pytest
 
 from mindbot_config.sections.restart import Restart
-from mindbot_supervisor.core.slots import Slot, backoff, failed, filled, healthy, park_wait
+from mindbot_supervisor.core.workers.slots import Slot, backoff, failed, filled, healthy, park_wait
 
 RESTART = Restart()
 

@@ -5,15 +5,16 @@ from dataclasses import fields
 import pytest
 from pydantic import TypeAdapter
 
-from mindbot_supervisor.core import events, snapshot
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Recover, Spawn
-from mindbot_supervisor.core.answers import Failed, Recovered, Terms
-from mindbot_supervisor.core.history import ERRORS_KEPT, History
-from mindbot_supervisor.core.model import Exit, Reason, Ref, Sample
+from mindbot_supervisor.core.calls.recovery import OVERDUE
+from mindbot_supervisor.core.calls.recovery_state import Failed, Recovered, Terms
+from mindbot_supervisor.core.health.history import ERRORS_KEPT, History
+from mindbot_supervisor.core.health.host_pressure import Host
+from mindbot_supervisor.core.health.memory_trend import LEVELS, POINTS
 from mindbot_supervisor.core.pool import Effects, Pool
-from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.recovery import OVERDUE
-from mindbot_supervisor.core.trend import LEVELS, POINTS
+from mindbot_supervisor.core.workers import snapshot
+from mindbot_supervisor.core.workers.model import Exit, Reason, Ref, Sample
 
 from .build import Driver, call, policy
 
@@ -91,10 +92,10 @@ def test_an_attempt_under_way_is_begun_anew_in_what_is_left_of_its_time():
     found, effects = upgraded(driver, 2.0)
     (recover,) = attempts(effects)
     assert (recover.call.job, recover.attempt, recover.seconds) == ("AJ_1", 1, TERMS.deadline - 2.0)
-    (told,) = [change for change in effects.changes if change.event == events.CALL_RECOVERING]
+    (told,) = [change for change in effects.changes if change.event == log_events.CALL_RECOVERING]
     assert told.fields["detail"] == "begun anew by the upgraded supervisor"
     driver.do(found.answered("AJ_1", Recovered("agent"), driver.now))
-    assert driver.told(events.CALL_RECOVERED)[0].fields["seconds"] == 2.0
+    assert driver.told(log_events.CALL_RECOVERED)[0].fields["seconds"] == 2.0
     assert found.counts.recovered == 1, "counted where the status looks"
 
 
@@ -106,7 +107,7 @@ def test_upgrades_one_after_the_other_give_an_attempt_no_more_time():
         assert attempts(effects)[0].seconds == left
     _, effects = upgraded(driver)
     assert not attempts(effects)
-    assert driver.told(events.CALL_RECOVERING)[-1].fields["detail"] == "the upgrade took what was left of its time"
+    assert driver.told(log_events.CALL_RECOVERING)[-1].fields["detail"] == "the upgrade took what was left of its time"
     driver.tick(1.0)
     assert driver.did(Recover)[-1].attempt == 2
 
@@ -131,7 +132,7 @@ def test_a_call_whose_new_agent_was_seen_to_start_is_recovered():
     found, effects = upgraded(driver)
     assert not attempts(effects)
     assert found.counts.recovered == 1
-    assert driver.told(events.CALL_RECOVERED)[0].fields["by"] == str(B)
+    assert driver.told(log_events.CALL_RECOVERED)[0].fields["by"] == str(B)
 
 
 def test_a_call_whose_old_agent_still_has_it_is_moved_anew():
@@ -151,7 +152,7 @@ def test_a_call_whose_old_agent_still_has_it_is_moved_anew():
     assert [(each.call.job, each.moved) for each in attempts(effects)] == [("AJ_1", True)], (
         "nobody was silent meanwhile"
     )
-    assert not driver.told(events.CALL_LOST)
+    assert not driver.told(log_events.CALL_LOST)
 
 
 def test_an_attempt_that_nobody_answers_for_ends_by_the_clock_after_an_upgrade_too():

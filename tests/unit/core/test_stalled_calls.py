@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mindbot_supervisor.core.actions import Kill, KillJob, LookAtJob, Recover
-from mindbot_supervisor.core.answers import Terms
-from mindbot_supervisor.core.call_liveness import Found
-from mindbot_supervisor.core.model import Phase, Ref
-from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.core.stalled_calls import LOOK_PATIENCE, stalled
-from mindbot_worker.wire import CALL_ENDING, KILLED, Call, Ended
+from mindbot_supervisor.core.calls.call_liveness import Found
+from mindbot_supervisor.core.calls.recovery_state import Terms
+from mindbot_supervisor.core.calls.stalled_calls import LOOK_PATIENCE, stalled
+from mindbot_supervisor.core.health.host_pressure import Host
+from mindbot_supervisor.core.workers.model import Phase, Ref
+from mindbot_worker.protocol.heartbeat import CALL_ENDING, KILLED, Call, Ended
 
 from .build import Driver, call, policy
 

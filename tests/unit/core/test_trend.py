@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from mindbot_supervisor.core import trend as trends
 from mindbot_supervisor.core.actions import Terminate
-from mindbot_supervisor.core.history import WARM_UP
-from mindbot_supervisor.core.model import Phase, Reason, Ref, Sample
-from mindbot_supervisor.core.rules.leak import leaking
-from mindbot_supervisor.core.trend import LEVELS, POINTS, Trend
+from mindbot_supervisor.core.health import memory_trend as trends
+from mindbot_supervisor.core.health.history import WARM_UP
+from mindbot_supervisor.core.health.memory_trend import LEVELS, POINTS, Trend
+from mindbot_supervisor.core.health.rules.memory import leaking
+from mindbot_supervisor.core.workers.model import Phase, Reason, Ref, Sample
 
 from .build import Driver, call, policy, seen
 

@@ -5,7 +5,15 @@ import threading
 
 import pytest
 
-from mindbot_supervisor.activities import GRACE, RETRY_FIRST, RETRY_MAX, Activities, Activity, Rounds, describe
+from mindbot_supervisor.monitoring.activities import (
+    GRACE,
+    RETRY_FIRST,
+    RETRY_MAX,
+    Activities,
+    Activity,
+    Rounds,
+    describe,
+)
 
 
 class Clock:
@@ -117,7 +125,7 @@ def test_one_that_is_silent_for_too_long_fails_though_it_says_nothing():
 
 
 def test_a_thread_goes_on_after_whatever_its_work_raised(monkeypatch):
-    monkeypatch.setattr("mindbot_supervisor.activities.RETRY_FIRST", 0.01)
+    monkeypatch.setattr("mindbot_supervisor.monitoring.activities.RETRY_FIRST", 0.01)
     told, rounds, enough = [], [], threading.Event()
     activity = Activity("sampler", lambda *what: told.append(what))
 
@@ -142,7 +150,7 @@ def test_a_thread_goes_on_after_whatever_its_work_raised(monkeypatch):
 
 
 async def test_a_task_goes_on_after_whatever_its_work_raised(monkeypatch):
-    monkeypatch.setattr("mindbot_supervisor.activities.RETRY_FIRST", 0.01)
+    monkeypatch.setattr("mindbot_supervisor.monitoring.activities.RETRY_FIRST", 0.01)
     activity, _, told = made()
     runs = []
 

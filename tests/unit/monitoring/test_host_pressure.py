@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config import resource_limits
-from mindbot_config.cgroups import Mount, Mounts
-from mindbot_config.resource_limits import Memory
-from mindbot_supervisor.core.pressure import Host
+from mindbot_config.host import resource_limits
+from mindbot_config.host.cgroups import Mount, Mounts
+from mindbot_config.host.resource_limits import Memory
+from mindbot_supervisor.core.health.host_pressure import Host
 from mindbot_supervisor.monitoring.host_pressure import look
 
 SOME, FULL = "some avg10={} avg60=1.00 avg300=0.00 total=1\n", "full avg10={} avg60=0.00 avg300=0.00 total=1\n"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_config.cgroups import Mount, Mounts
-from mindbot_supervisor.core import events
-from mindbot_supervisor.core.model import Ref
+from mindbot_config.host.cgroups import Mount, Mounts
+from mindbot_supervisor.core import log_events
+from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import oom_killer as oom
 from mindbot_supervisor.monitoring.oom_killer import Oom, jobs_killed, read
-from mindbot_worker.wire import Ended
+from mindbot_worker.protocol.heartbeat import Ended
 from unit.core.build import Driver, beat, call
 
 A, B = Ref(0, 1), Ref(1, 1)
@@ -184,7 +184,7 @@ def test_a_victim_is_told_with_its_call_and_where_that_was_read():
     driver, oom, log = in_a_call()
     log.pids = (500,)
     (told,) = jobs_killed(oom, driver.pool, A, over("killed"), driver.now)
-    assert (told.event, told.worker, told.pid, told.level) == (events.WORKER_OOM, A, 1001, "error")
+    assert (told.event, told.worker, told.pid, told.level) == (log_events.WORKER_OOM, A, 1001, "error")
     assert (told.fields["room"], told.fields["job"], told.fields["process"]) == ("r1", "AJ_1", 500)
     assert "/dev/kmsg" in told.fields["detail"]
 

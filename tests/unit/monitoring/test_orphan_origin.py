@@ -4,10 +4,10 @@ import os
 import subprocess
 from types import SimpleNamespace
 
-from mindbot_config import cgroups
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.runtime import orphan_origin
-from mindbot_supervisor.runtime.process_tree import Root
+from mindbot_config.host import cgroups
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.monitoring import orphan_origin
+from mindbot_supervisor.monitoring.process_tree import Root
 
 A, B = Ref(0, 1), Ref(1, 1)
 

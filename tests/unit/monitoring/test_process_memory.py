@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from mindbot_supervisor.monitoring.process_memory import AGAIN, MB, STILL, Footprints, Reading
-from mindbot_supervisor.runtime.process_table import Process
+from mindbot_supervisor.monitoring.process_table import Process
 
 
 class Handle:

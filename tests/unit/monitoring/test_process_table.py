@@ -6,8 +6,8 @@ import subprocess
 import psutil
 import pytest
 
-from mindbot_supervisor.runtime import process_table
-from mindbot_supervisor.runtime.process_table import ANEW_EVERY, ProcessTable
+from mindbot_supervisor.monitoring import process_table
+from mindbot_supervisor.monitoring.process_table import ANEW_EVERY, ProcessTable
 from unit.monitoring.made_up_host import ME, MadeUpHost
 
 

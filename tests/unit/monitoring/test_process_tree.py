@@ -5,9 +5,9 @@ import os
 import psutil
 import pytest
 
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.runtime import orphan_origin
-from mindbot_supervisor.runtime.process_tree import ProcessTree
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.monitoring import orphan_origin
+from mindbot_supervisor.monitoring.process_tree import ProcessTree
 from unit.monitoring.made_up_host import ME, MadeUpHost
 
 A, B = Ref(0, 1), Ref(1, 1)

@@ -3,12 +3,11 @@
 import psutil
 import pytest
 
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.core.pressure import Host
-from mindbot_supervisor.monitoring import host_pressure, oom_killer
+from mindbot_supervisor.core.health.host_pressure import Host
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.monitoring import host_pressure, oom_killer, orphan_origin
+from mindbot_supervisor.monitoring.process_tree import ProcessTree
 from mindbot_supervisor.monitoring.sampler import FULL_EVERY, MOVED, QUIET_EVERY, Sampler
-from mindbot_supervisor.runtime import orphan_origin
-from mindbot_supervisor.runtime.process_tree import ProcessTree
 from unit.monitoring.made_up_host import MB, ME, MadeUpHost
 
 A, B = Ref(0, 1), Ref(1, 1)

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from mindbot_supervisor.core import events
-from mindbot_supervisor.core.model import Change, Ref, Sample
-from mindbot_supervisor.ops import flight
-from mindbot_supervisor.ops.flight import CHANGES, ENDED, LINES, MINUTE, TEXT_MAX, Recorder
-from mindbot_supervisor.ops.redact import Redactor
-from mindbot_worker.wire import Beat, Call
+from mindbot_supervisor.core import log_events
+from mindbot_supervisor.core.workers.model import Change, Ref, Sample
+from mindbot_supervisor.observability import flight_recorder
+from mindbot_supervisor.observability.flight_recorder import CHANGES, ENDED, LINES, MINUTE, TEXT_MAX, Recorder
+from mindbot_supervisor.observability.logging.redaction import Redactor
+from mindbot_worker.protocol.heartbeat import Beat, Call
 
 A = Ref(0, 1)
 
@@ -33,7 +33,7 @@ class Recorded:
         self.recorder.change(Change(event, self.now, ref, 7, fields=fields))
 
     def end(self, ref: Ref = A, **fields: object) -> dict:
-        self.tell(events.WORKER_EXITED, ref, **{"verdict": "crashed", "code": 1, "reason": "crash", **fields})
+        self.tell(log_events.WORKER_EXITED, ref, **{"verdict": "crashed", "code": 1, "reason": "crash", **fields})
         self.recorder.finish(ref)
         return self.recorder.ended(ref)
 
@@ -67,7 +67,7 @@ def test_a_record_is_bounded_whatever_a_worker_says():
     seen = Recorded()
     for _ in range(10_000):
         seen.recorder.output(A, "info", "worker.output", {"text": "x" * 16_000})
-        seen.tell(events.WORKER_READY, room="r")
+        seen.tell(log_events.WORKER_READY, room="r")
     entry = seen.end()
     assert (len(entry["log"]), len(entry["changes"])) == (LINES, CHANGES)
     assert max(map(len, entry["log"])) < TEXT_MAX + 100
@@ -77,7 +77,7 @@ def test_a_record_is_bounded_whatever_a_worker_says():
 def test_secrets_are_masked_in_what_is_written_and_in_what_is_told():
     seen = Recorded()
     seen.recorder.output(A, "error", "worker.output", {"text": "key s3cret"})
-    seen.tell(events.WORKER_DRAINING, detail="s3cret")
+    seen.tell(log_events.WORKER_DRAINING, detail="s3cret")
     assert "s3cret" not in json.dumps(seen.recorder.live(A, seen.now))
     seen.end()
     assert "s3cret" not in seen.written[0]
@@ -96,8 +96,8 @@ def test_what_was_said_is_kept_only_where_the_settings_ask_for_it(transcripts):
 
 def test_the_evidence_and_the_stack_of_a_kill_stand_in_the_record():
     seen = Recorded()
-    seen.tell(events.WORKER_KILLING, reason="hung", value=11.0, limit=10.0, calls=1, detail="blocked")
-    seen.tell(events.WORKER_STACK, stack='File "a.py"')
+    seen.tell(log_events.WORKER_KILLING, reason="hung", value=11.0, limit=10.0, calls=1, detail="blocked")
+    seen.tell(log_events.WORKER_STACK, stack='File "a.py"')
     entry = seen.end(verdict="killed", reason="hung")
     assert entry["evidence"] == {"value": 11.0, "limit": 10.0, "detail": "blocked"}
     assert entry["stack"] == 'File "a.py"'
@@ -105,10 +105,13 @@ def test_the_evidence_and_the_stack_of_a_kill_stand_in_the_record():
 
 def test_calls_that_were_lost_with_the_worker_belong_to_its_record():
     seen = Recorded()
-    seen.tell(events.WORKER_EXITED, verdict="signal", reason="crash")
-    seen.tell(events.CALL_LOST, room="r1")
+    seen.tell(log_events.WORKER_EXITED, verdict="signal", reason="crash")
+    seen.tell(log_events.CALL_LOST, room="r1")
     seen.recorder.finish(A)
-    assert [change["event"] for change in seen.recorder.ended(A)["changes"]] == [events.WORKER_EXITED, events.CALL_LOST]
+    assert [change["event"] for change in seen.recorder.ended(A)["changes"]] == [
+        log_events.WORKER_EXITED,
+        log_events.CALL_LOST,
+    ]
 
 
 def test_the_last_minute_goes_on_in_the_next_version_of_the_program():
@@ -118,15 +121,15 @@ def test_the_last_minute_goes_on_in_the_next_version_of_the_program():
         old.recorder.beat(A, Beat(second, "ready", calls=(Call("r1", "j1"),), problem="slow"), old.now)
         old.recorder.sample(A, Sample(10.04, 9, 11, 50.0, 2), old.now)
         old.recorder.output(A, "info", "worker.output", {"text": f"line {second}"})
-    old.tell(events.WORKER_SUSPECT, limit=Ref(1, 2))
-    old.tell(events.WORKER_KILLING, reason="hung", value=11.0)
-    old.tell(events.WORKER_STACK, stack='File "a.py"')
+    old.tell(log_events.WORKER_SUSPECT, limit=Ref(1, 2))
+    old.tell(log_events.WORKER_KILLING, reason="hung", value=11.0)
+    old.tell(log_events.WORKER_STACK, stack='File "a.py"')
     new.recorder.restore(old.recorder.saved())
     new.now = old.now
     assert new.recorder.live(A, new.now) == old.recorder.live(A, old.now)
     new.now += 30
     new.recorder.beat(A, Beat(0, "ready"), new.now)
-    new.tell(events.WORKER_EXITED, verdict="killed", reason="hung")
+    new.tell(log_events.WORKER_EXITED, verdict="killed", reason="hung")
     new.recorder.finish(A)
     entry = new.recorder.ended(A)
     assert (len(entry["beats"]), len(entry["log"])) == (MINUTE, LINES), "the bounds hold on"
@@ -138,7 +141,7 @@ def test_what_is_handed_over_is_bounded(monkeypatch):
     seen = Recorded()
     for slot in range(50):
         seen.recorder.output(Ref(slot, 1), "info", "worker.output", {"text": "x" * 900})
-    monkeypatch.setattr(flight, "SAVED_MAX", 10_000)
+    monkeypatch.setattr(flight_recorder, "SAVED_MAX", 10_000)
     saved = seen.recorder.saved()
     assert 5 < len(saved) < 12
     assert sum(map(len, saved)) <= 10_000
@@ -156,7 +159,7 @@ def test_only_so_many_ended_workers_are_remembered_and_late_news_of_them_is_drop
         seen.end(Ref(0, generation))
     assert seen.recorder.ended(Ref(0, 1)) is None
     assert seen.recorder.last_ended(0) == Ref(0, ENDED + 9)
-    seen.tell(events.CALL_LOST, Ref(0, ENDED + 9), room="late")
+    seen.tell(log_events.CALL_LOST, Ref(0, ENDED + 9), room="late")
     assert "late" not in json.dumps(seen.recorder.ended(Ref(0, ENDED + 9)))
     assert len(seen.recorder.ended_refs()) == ENDED
 
@@ -167,22 +170,22 @@ def test_beats_with_a_thousand_calls_take_as_much_room_as_a_few():
     for second in range(MINUTE):
         seen.recorder.beat(A, Beat(second, "ready", calls=calls), float(second))
     entry = seen.end()
-    assert (len(entry["beats"][-1]["calls"]), entry["beats"][-1]["calls_in_all"]) == (flight.ROOMS, 1000)
+    assert (len(entry["beats"][-1]["calls"]), entry["beats"][-1]["calls_in_all"]) == (flight_recorder.ROOMS, 1000)
     assert len(json.dumps(entry)) < 200_000
 
 
 def test_no_number_of_calls_pushes_the_workers_own_life_out_of_its_record():
     seen = Recorded()
-    seen.tell(events.WORKER_SPAWNED)
+    seen.tell(log_events.WORKER_SPAWNED)
     for number in range(1000):
-        seen.tell(events.CALL_STARTED, room=f"r{number}", job=f"j{number}")
+        seen.tell(log_events.CALL_STARTED, room=f"r{number}", job=f"j{number}")
     told = [change["event"] for change in seen.end()["changes"]]
-    assert told[0] == events.WORKER_SPAWNED
-    assert told.count(events.CALL_STARTED) == flight.CALL_CHANGES
+    assert told[0] == log_events.WORKER_SPAWNED
+    assert told.count(log_events.CALL_STARTED) == flight_recorder.CALL_CHANGES
 
 
 def test_what_becomes_of_calls_after_their_workers_end_is_kept_nowhere():
     seen = Recorded()
     for slot in range(1000):
-        seen.tell(events.CALL_RECOVERED, Ref(slot, 1), room="r")
+        seen.tell(log_events.CALL_RECOVERED, Ref(slot, 1), room="r")
     assert not seen.recorder._flights

@@ -5,15 +5,15 @@ import os
 import stat
 from pathlib import Path
 
-from mindbot_supervisor.ops import journal
-from mindbot_supervisor.ops.journal import BEFORE, NOW, Journal, newest_first
+from mindbot_supervisor.observability import flight_journal
+from mindbot_supervisor.observability.flight_journal import BEFORE, NOW, Journal, newest_first
 
 
 def entry(number: int, size: int = 0) -> str:
     return json.dumps({"worker": f"0.{number}", "slot": 0, "fill": "x" * size})
 
 
-def write(folder: Path, *entries: str, limit: int = journal.FILE_MAX) -> list[str]:
+def write(folder: Path, *entries: str, limit: int = flight_journal.FILE_MAX) -> list[str]:
     problems: list[str] = []
     each = Journal(folder, problems.append, limit)
     for line in entries:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mindbot_supervisor.core.model import Change, Ref
-from mindbot_supervisor.ops.logs import Logs
-from mindbot_supervisor.ops.redact import Redactor
-from mindbot_supervisor.ops.sink import KEPT, OUTPUT_KEPT, Sink
+from mindbot_supervisor.core.workers.model import Change, Ref
+from mindbot_supervisor.observability.logging.log import Logs
+from mindbot_supervisor.observability.logging.log_sink import KEPT, OUTPUT_KEPT, Sink
+from mindbot_supervisor.observability.logging.redaction import Redactor
 
 SECRET = 'quite"secret/value'
 WHEN = datetime(2026, 11, 22, 13, 0, 0, 123456, UTC)

@@ -7,12 +7,11 @@ from typing import Any
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from mindbot_supervisor.core import events
-from mindbot_supervisor.core.model import Change, Ref, Sample
-from mindbot_supervisor.ops.exposition import render
-from mindbot_supervisor.ops.metrics import KINDS, NAME_MAX, OTHER, OTHERS_MAX, Metrics
-from mindbot_supervisor.ops.view import View
-from mindbot_worker import wire
+from mindbot_supervisor.core import log_events
+from mindbot_supervisor.core.workers.model import Change, Ref, Sample
+from mindbot_supervisor.observability.metrics import KINDS, NAME_MAX, OTHER, OTHERS_MAX, Metrics, render
+from mindbot_supervisor.observability.status import View
+from mindbot_worker.protocol import heartbeat
 from unit.core.build import Driver, policy
 
 CONTRACT = {
@@ -32,8 +31,8 @@ CONTRACT = {
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def beat(**fields: Any) -> wire.Beat:
-    return wire.Beat(1, wire.READY, **fields)
+def beat(**fields: Any) -> heartbeat.Beat:
+    return heartbeat.Beat(1, heartbeat.READY, **fields)
 
 
 def read(page: str) -> Values:
@@ -61,15 +60,15 @@ def pool_page(metrics: Metrics, usage: dict[str, Any] | None = None) -> Values:
 def happened() -> Metrics:
     metrics = Metrics()
     ref = Ref(0, 1)
-    metrics.tell(Change(events.WORKER_READY, 1.0, ref, fields={"after": 0.4}))
-    metrics.tell(Change(events.WORKER_READY, 1.0, ref, fields={"detail": "heard again"}))
-    metrics.tell(Change(events.CALL_RECOVERED, 1.0, ref, fields={"seconds": 0.31}))
+    metrics.tell(Change(log_events.WORKER_READY, 1.0, ref, fields={"after": 0.4}))
+    metrics.tell(Change(log_events.WORKER_READY, 1.0, ref, fields={"detail": "heard again"}))
+    metrics.tell(Change(log_events.CALL_RECOVERED, 1.0, ref, fields={"seconds": 0.31}))
     metrics.beat(ref, beat(errors_by={"llm": 2, "job": 1}))
     metrics.beat(ref, beat(errors_by={"llm": 3, "job": 1}))
-    metrics.tell(Change(events.WORKER_EXITED, 2.0, ref, fields={"reason": "errors"}))
+    metrics.tell(Change(log_events.WORKER_EXITED, 2.0, ref, fields={"reason": "errors"}))
     metrics.beat(Ref(0, 2), beat(errors_by={"llm": 1}))
-    metrics.tell(Change(events.WORKER_EXITED, 3.0, Ref(0, 2), fields={"reason": None}))
-    metrics.tell(Change(events.WORKER_EXITED, 3.0, Ref(1, 1), fields={"reason": "stop"}))
+    metrics.tell(Change(log_events.WORKER_EXITED, 3.0, Ref(0, 2), fields={"reason": None}))
+    metrics.tell(Change(log_events.WORKER_EXITED, 3.0, Ref(1, 1), fields={"reason": "stop"}))
     return metrics
 
 

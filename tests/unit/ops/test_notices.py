@@ -9,8 +9,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from mindbot_supervisor.ops.repeats import KEYS_MAX, Repeats
-from mindbot_supervisor.ops.webhook import RETRY_AFTER_MAX, retry_after, sign
+from mindbot_supervisor.observability.logging.repeat_filter import KEYS_MAX, Repeats
+from mindbot_supervisor.observability.webhook import RETRY_AFTER_MAX, retry_after, sign
 
 
 def test_the_same_again_within_the_window_is_counted_and_told_once_at_its_end() -> None:

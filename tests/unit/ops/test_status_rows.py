@@ -1,11 +1,11 @@
 """Every slot has its row: drained, waiting, not yet started; and a leaving worker says until when."""
 
-from mindbot_supervisor.core import events
-from mindbot_supervisor.core.model import Exit, Ref
+from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.policy import START_STAGGER
-from mindbot_supervisor.ops.explain import Explainer
-from mindbot_supervisor.ops.flight import Recorder
-from mindbot_supervisor.ops.view import View
+from mindbot_supervisor.core.workers.model import Exit, Ref
+from mindbot_supervisor.observability.explain import Explainer
+from mindbot_supervisor.observability.flight_recorder import Recorder
+from mindbot_supervisor.observability.status import View
 from unit.core.build import Driver, call, policy
 
 A = Ref(0, 1)
@@ -23,7 +23,7 @@ def explained(driver: Driver, name: str) -> dict:
     flights = Recorder(lambda _: None, str, lambda: driver.now, lambda: 0.0, transcripts=lambda: False, stamp={})
     for change in driver.changes:
         flights.change(change)
-        if change.event == events.WORKER_EXITED:
+        if change.event == log_events.WORKER_EXITED:
             flights.finish(change.worker)
     return Explainer(driver.pool, flights, driver.now, status(driver)).explain(name)
 

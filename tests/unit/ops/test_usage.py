@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from mindbot_config.sections.usage import Usage
-from mindbot_supervisor.core.model import Ref
-from mindbot_supervisor.ops.usage import UsageBook
-from mindbot_worker import wire
+from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.observability.provider_usage import UsageBook
+from mindbot_worker.protocol import heartbeat
 
 A, B = Ref(0, 1), Ref(1, 1)
 
@@ -22,7 +22,7 @@ class Book:
         self.book = UsageBook(Usage(**budgets), lambda event, level, **fields: self.notes.append((event, fields)), 0.0)
 
     def beat(self, ref: Ref, now: float, provider: str = "openai", **counts: float) -> None:
-        self.book.beat(ref, wire.Beat(1, wire.READY, usage={provider: counts}), now)
+        self.book.beat(ref, heartbeat.Beat(1, heartbeat.READY, usage={provider: counts}), now)
 
     def tick(self, now: float, day: int = 0, alive: tuple[Ref, ...] = (A, B)) -> list[tuple[str, dict[str, Any]]]:
         self.notes.clear()

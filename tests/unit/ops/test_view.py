@@ -1,9 +1,8 @@
 """The shape of the status, where it depends on what is known."""
 
 from mindbot_supervisor.cli.commands.status import render
-from mindbot_supervisor.core.model import Ref, Sample
-from mindbot_supervisor.ops import figures
-from mindbot_supervisor.ops.view import View
+from mindbot_supervisor.core.workers.model import Ref, Sample
+from mindbot_supervisor.observability.status import View, of_launcher
 from unit.core.build import Driver, policy
 
 
@@ -25,7 +24,7 @@ def test_what_the_template_and_the_job_server_take_is_shown_where_it_is_known():
     driver = Driver(policy())
     status = View("1", 1, "local", 0.0).status(driver.pool, driver.now, 0.0)
     described = {"launcher": "template", "template": {"pid": 7, "ready": True}, "jobserver": {"pid": 8}}
-    shown = figures.of_launcher(described, {7: Sample(120.04, 90, 200, 0.5)})
+    shown = of_launcher(described, {7: Sample(120.04, 90, 200, 0.5)})
     assert shown["template"] == {"pid": 7, "ready": True, "memory_mb": 120.0, "cpu_percent": 0.5}
     assert shown["jobserver"] == {"pid": 8, "memory_mb": None, "cpu_percent": None}
     table = render({**status, "supervisor": {**status["supervisor"], **shown}}).splitlines()

@@ -1,6 +1,6 @@
 """How often several recoveries at once look at their rooms."""
 
-from mindbot_supervisor.runtime.attempt import between_looks
+from mindbot_supervisor.recovery.dispatch_attempt import between_looks
 
 
 def test_many_look_less_often_each():

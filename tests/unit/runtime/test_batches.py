@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from mindbot_supervisor.runtime import batches
-from mindbot_supervisor.runtime.batches import Batches
+from mindbot_supervisor.processes.pipes import worker_pipes
+from mindbot_supervisor.processes.pipes.worker_pipes import Batches
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,14 +49,14 @@ async def test_what_is_written_is_read_again_and_again(pipes):
 
 
 async def test_a_few_pipes_are_read_at_once_however_closely_their_lines_follow(pipes, monkeypatch):
-    monkeypatch.setattr(batches, "REST", 1000.0)
+    monkeypatch.setattr(worker_pipes, "REST", 1000.0)
     for number in range(5):
         pipes.write(number % 3, b"%d" % number)
         assert await pipes.next() == b"%d" % number
 
 
 async def test_those_who_write_meanwhile_are_read_together(pipes, monkeypatch):
-    monkeypatch.setattr(batches, "FEW", 2)
+    monkeypatch.setattr(worker_pipes, "FEW", 2)
     pipes.write(0, b"a")
     await pipes.next()
     pipes.write(0, b"b")

@@ -1,6 +1,6 @@
 """How many heartbeats are read of a worker that sends too many."""
 
-from mindbot_supervisor.runtime.beat_budget import BYTES, BYTES_BURST, LINES, LINES_BURST, BeatBudget
+from mindbot_supervisor.processes.pipes.beat_budget import BYTES, BYTES_BURST, LINES, LINES_BURST, BeatBudget
 
 
 def lines(many: int, size: int = 10) -> list[bytes]:

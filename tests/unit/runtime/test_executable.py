@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_supervisor.runtime import executable
+from mindbot_supervisor.processes import executable
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 

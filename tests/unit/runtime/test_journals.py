@@ -4,16 +4,16 @@ import os
 
 import pytest
 
-from mindbot_supervisor.runtime import journals
-from mindbot_supervisor.runtime.journals import KEPT, Journals
-from mindbot_worker import wire
-from mindbot_worker.journal import Journal
+from mindbot_supervisor.recovery import call_journals
+from mindbot_supervisor.recovery.call_journals import KEPT, Journals
+from mindbot_worker.jobs.call_journal import Journal
+from mindbot_worker.protocol import heartbeat
 
 NOW = 10_000_000.0
 
 
 def name(number: int) -> str:
-    return wire.journal_name("room", f"AJ_{number}")
+    return heartbeat.journal_name("room", f"AJ_{number}")
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def left(tmp_path) -> set[str]:
 
 
 def test_beyond_so_many_the_oldest_are_removed(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(journals, "FILES_MAX", 10)
+    monkeypatch.setattr(call_journals, "FILES_MAX", 10)
     kept(30).sweep(NOW)
     assert left(tmp_path) == {name(number) for number in range(20, 30)}
 
 
 def test_beyond_so_many_bytes_the_oldest_are_removed(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(journals, "BYTES_MAX", 1000)
+    monkeypatch.setattr(call_journals, "BYTES_MAX", 1000)
     kept(30, size=100).sweep(NOW)
     assert left(tmp_path) == {name(number) for number in range(20, 30)}
 
 
 def test_one_that_is_being_written_stays_however_old_it_is(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(journals, "FILES_MAX", 10)
+    monkeypatch.setattr(call_journals, "FILES_MAX", 10)
     folder = kept(30)
     writing = Journal(tmp_path / name(0), "room")
     os.utime(tmp_path / name(0), (1.0, 1.0))
@@ -63,7 +63,7 @@ def test_what_nobody_wrote_to_for_a_day_is_removed(tmp_path, kept):
 
 
 def test_what_is_no_journal_stays(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(journals, "FILES_MAX", 0)
+    monkeypatch.setattr(call_journals, "FILES_MAX", 0)
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / ("a" * 32)).mkdir()
     folder = kept(2)

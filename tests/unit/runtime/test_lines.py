@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_supervisor.runtime.lines import Lines
+from mindbot_supervisor.processes.pipes.worker_output import Lines
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 7))

@@ -1,6 +1,6 @@
 """A worker's output as records."""
 
-from mindbot_supervisor.runtime.output import BURST, Output
+from mindbot_supervisor.processes.pipes.worker_output import BURST, Output
 
 
 class Written(list):

@@ -9,9 +9,9 @@ import sys
 import psutil
 import pytest
 
-from mindbot_supervisor.runtime import stacks
-from mindbot_supervisor.runtime.output import Output
-from mindbot_supervisor.runtime.process_table import Process
+from mindbot_supervisor.monitoring.process_table import Process
+from mindbot_supervisor.processes.pipes.worker_output import Output
+from mindbot_supervisor.processes.trees import stack_dump
 
 WRITER = """
 import faulthandler, signal, sys, time
@@ -56,7 +56,7 @@ async def test_each_process_answers_under_its_own_heading_and_none_is_harmed(tre
     output = Output(lambda *_: None)
     asyncio.get_running_loop().add_reader(reader, lambda: output.feed(os.read(reader, 65536), 0.0))
     output.begin_stack()
-    await stacks.ask([process(each.pid) for each in (second, silent, first)], first.pid, output)
+    await stack_dump.ask([process(each.pid) for each in (second, silent, first)], first.pid, output)
     asyncio.get_running_loop().remove_reader(reader)
     before, after = output.end_stack().split(f"-- process {second.pid} ")
     assert before.startswith(f"-- process {first.pid} ")
@@ -68,5 +68,5 @@ async def test_each_process_answers_under_its_own_heading_and_none_is_harmed(tre
 
 async def test_nothing_is_asked_once_the_stacks_were_told():
     output = Output(lambda *_: None)
-    await stacks.ask([process(os.getpid())], os.getpid(), output)
+    await stack_dump.ask([process(os.getpid())], os.getpid(), output)
     assert output.end_stack() is None

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from mindbot_supervisor.runtime.stalled_jobs import is_stopped
-from mindbot_supervisor.runtime.stopped_helpers import StoppedHelpers, kill_stopped
+from mindbot_supervisor.processes.stalled_jobs import is_stopped
+from mindbot_supervisor.processes.templates.stopped_helpers import StoppedHelpers, kill_stopped
 
 
 @pytest.fixture

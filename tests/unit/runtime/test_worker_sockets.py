@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from mindbot_supervisor.runtime import worker_sockets
-from mindbot_worker import wire_inbox
+from mindbot_supervisor.processes import worker_sockets
+from mindbot_worker.protocol import worker_inbox
 
-NAME = wire_inbox.file_name("0.1", 4711)
+NAME = worker_inbox.file_name("0.1", 4711)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_socket_of_a_worker_that_has_ended_is_removed(tmp_path, listening):
 
 def test_those_that_somebody_listens_on_stay(tmp_path, listening):
     listening(tmp_path / NAME)
-    listening(tmp_path / wire_inbox.file_name("0.2", 4712)).close()
+    listening(tmp_path / worker_inbox.file_name("0.2", 4712)).close()
     worker_sockets.remove(tmp_path)
     worker_sockets.remove(tmp_path, "0.1")
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -43,10 +43,10 @@ def test_those_that_somebody_listens_on_stay(tmp_path, listening):
 
 def test_whatever_else_has_such_a_name_stays(tmp_path, listening):
     (tmp_path / NAME).write_text("a file")
-    os.mkfifo(tmp_path / wire_inbox.file_name("1.1", 5))
-    (tmp_path / wire_inbox.file_name("2.1", 6)).mkdir()
+    os.mkfifo(tmp_path / worker_inbox.file_name("1.1", 5))
+    (tmp_path / worker_inbox.file_name("2.1", 6)).mkdir()
     listening(tmp_path / "control.sock").close()
-    (tmp_path / wire_inbox.file_name("3.1", 7)).symlink_to(tmp_path / "control.sock")
+    (tmp_path / worker_inbox.file_name("3.1", 7)).symlink_to(tmp_path / "control.sock")
     before = sorted(tmp_path.iterdir())
     worker_sockets.remove(tmp_path)
     assert sorted(tmp_path.iterdir()) == before

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mindbot_supervisor import handover, upgrade_check
-from mindbot_supervisor.core import snapshot
-from mindbot_supervisor.core.model import Ref
+from mindbot_supervisor.core.workers import snapshot
+from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.handover import State
-from mindbot_supervisor.upgrade_check import NewVersion, interpreter_options
+from mindbot_supervisor.upgrade import handover, upgrade_check
+from mindbot_supervisor.upgrade.handover import State
+from mindbot_supervisor.upgrade.upgrade_check import NewVersion, interpreter_options
 from unit.core.build import Driver, call
 
 ANSWER = """
@@ -191,7 +191,7 @@ def asked(*files: int, arguments: tuple[str, ...] = ("run", "--command", "sleep 
     import socket
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-P", "-m", "mindbot_supervisor.probe", str(theirs.fileno()), *arguments]
+    command = [sys.executable, "-P", "-m", "mindbot_supervisor.cli.upgrade_probe", str(theirs.fileno()), *arguments]
     with ours, theirs:
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         ours.settimeout(60)

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from mindbot_supervisor import handover, upgrade
-from mindbot_supervisor.core import snapshot
 from mindbot_supervisor.core.pool import Pool
+from mindbot_supervisor.core.workers import snapshot
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.handover import State
+from mindbot_supervisor.upgrade import handover
+from mindbot_supervisor.upgrade import upgrader as upgrade
+from mindbot_supervisor.upgrade.handover import State
 from unit.core.build import policy
 
 

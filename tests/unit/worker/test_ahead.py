@@ -9,19 +9,20 @@ import pytest
 from livekit.agents import JobExecutorType
 from livekit.agents.ipc.proc_pool import ProcPool
 
-from mindbot_supervisor.runtime import hint
-from mindbot_worker import ahead, wire_inbox
-from mindbot_worker import livekit_internals as internals
-from mindbot_worker.ahead import Ahead
-from mindbot_worker.inbox import Inbox
-from mindbot_worker.pool_watch import PoolWatch
-from mindbot_worker.reports import Report, encode
+from mindbot_supervisor.processes.pipes import worker_hints
+from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.protocol import worker_inbox
+from mindbot_worker.protocol.job_reports import Report, encode
+from mindbot_worker.runtime import capacity
+from mindbot_worker.runtime.capacity import Ahead
+from mindbot_worker.runtime.inbox import Inbox
+from mindbot_worker.runtime.job_processes import PoolWatch
 
 
 @pytest.fixture
 async def server(monkeypatch):
     """As much of an AgentServer as its pool is, with threads for processes; one of them is to be warm."""
-    monkeypatch.setattr(ahead, "KEPT", 0.3)
+    monkeypatch.setattr(capacity, "KEPT", 0.3)
     pool = ProcPool(
         initialize_process_fnc=lambda _: None,
         job_entrypoint_fnc=lambda _: None,
@@ -81,13 +82,13 @@ async def test_who_asks_again_gets_his_time_anew():
 
 @pytest.mark.parametrize("datagram", [b"warm", b"warm ", b"warm x", b"warm -1", b"warm 1e3", b"warm 99999", b"", b"{}"])
 def test_what_is_no_such_word_is_none(datagram):
-    assert wire_inbox.processes(datagram) is None
+    assert worker_inbox.processes(datagram) is None
 
 
 def test_a_word_asks_for_no_more_than_a_host_can_bear():
-    assert wire_inbox.processes(wire_inbox.warm(3)) == 3
-    assert wire_inbox.processes(wire_inbox.warm(10_000)) == wire_inbox.MOST
-    assert wire_inbox.processes(b"warm 999") == wire_inbox.MOST
+    assert worker_inbox.processes(worker_inbox.warm(3)) == 3
+    assert worker_inbox.processes(worker_inbox.warm(10_000)) == worker_inbox.MOST
+    assert worker_inbox.processes(b"warm 999") == worker_inbox.MOST
 
 
 async def test_it_comes_in_beside_the_reports_of_calls(tmp_path):
@@ -96,8 +97,8 @@ async def test_it_comes_in_beside_the_reports_of_calls(tmp_path):
     loop = asyncio.get_running_loop()
     inbox.listen(loop, reports.append, wanted.append)
     with_pid = int(inbox.path.stem.rpartition("-")[2])
-    hint.prepare(tmp_path, "0.1", with_pid, 2)
-    hint.prepare(tmp_path, "0.2", with_pid, 2)  # nobody is there
+    worker_hints.prepare(tmp_path, "0.1", with_pid, 2)
+    worker_hints.prepare(tmp_path, "0.2", with_pid, 2)  # nobody is there
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(encode(Report("AJ_1", 1)), str(inbox.path))
         sender.sendto(b"nonsense", str(inbox.path))

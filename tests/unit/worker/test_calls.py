@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mindbot_worker import wire
-from mindbot_worker.calls import ENDED_REPEATED_FOR, Calls, Started
-from mindbot_worker.reports import Report
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.protocol.job_reports import Report
+from mindbot_worker.runtime.call_book import ENDED_REPEATED_FOR, Calls, Started
 
 CALL = Started(room="r", job="j", identity="agent-j", pid=7, started=1e9)
 
@@ -19,18 +19,18 @@ def opened(now: float = 100.0) -> Calls:
 
 def test_a_call_is_live_from_its_start_to_its_end() -> None:
     calls = opened()
-    assert calls.live(100.5) == (wire.Call("r", "j", "agent-j", 7, 1e9, 0.5, "starting"),)
-    assert calls.closed("j", died=False, now=101) == wire.COMPLETED
+    assert calls.live(100.5) == (heartbeat.Call("r", "j", "agent-j", 7, 1e9, 0.5, "starting"),)
+    assert calls.closed("j", died=False, now=101) == heartbeat.COMPLETED
     assert calls.live(101) == () and calls.jobs_started == 1 and calls.jobs_failed == 0
 
 
 @pytest.mark.parametrize(
     ("failed", "died", "outcome", "errors", "jobs_failed"),
     [
-        (False, False, wire.COMPLETED, {}, 0),
-        (True, False, wire.FAILED, {"job": 1}, 1),
-        (False, True, wire.KILLED, {"crash": 1}, 1),
-        (True, True, wire.KILLED, {"job": 1, "crash": 1}, 1),
+        (False, False, heartbeat.COMPLETED, {}, 0),
+        (True, False, heartbeat.FAILED, {"job": 1}, 1),
+        (False, True, heartbeat.KILLED, {"crash": 1}, 1),
+        (True, True, heartbeat.KILLED, {"job": 1, "crash": 1}, 1),
     ],
 )
 def test_the_outcome_of_a_call(
@@ -69,7 +69,7 @@ def test_a_report_that_comes_before_its_call_is_kept_and_strangers_are_forgotten
     for number in range(1000):
         calls.reported(Report(f"stranger-{number % 60}", number), 100)
     calls.opened(CALL, 100)
-    assert calls.closed("j", died=False, now=101) == wire.FAILED
+    assert calls.closed("j", died=False, now=101) == heartbeat.FAILED
 
 
 def test_activity_from_the_future_counts_as_now() -> None:
@@ -90,7 +90,7 @@ def test_the_end_of_a_call_tells_what_it_was_like_however_it_ended() -> None:
 def test_the_end_of_a_call_is_repeated_for_a_while() -> None:
     calls = opened()
     calls.closed("j", died=False, now=200)
-    assert calls.ended(200 + ENDED_REPEATED_FOR) == (wire.Ended("r", "j", wire.COMPLETED),)
+    assert calls.ended(200 + ENDED_REPEATED_FOR) == (heartbeat.Ended("r", "j", heartbeat.COMPLETED),)
     assert calls.ended(200.1 + ENDED_REPEATED_FOR) == ()
 
 

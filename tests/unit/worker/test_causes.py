@@ -7,8 +7,17 @@ from types import SimpleNamespace as Some
 
 import pytest
 
-from mindbot_worker.jobs.causes import HOST_LOAD, HOST_WAITS, LAG, LOSS, UNKNOWN, Measured, probable_causes
-from mindbot_worker.jobs.measuring import host_waits, losses
+from mindbot_worker.jobs.disconnects import (
+    HOST_LOAD,
+    HOST_WAITS,
+    LAG,
+    LOSS,
+    UNKNOWN,
+    Measured,
+    host_waits,
+    losses,
+    probable_causes,
+)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from livekit.agents import APIStatusError
 
-from mindbot_worker.connection import ConnectionRecords, Connector, describe, pause, plain_url
+from mindbot_worker.runtime.registration import ConnectionRecords, Connector, describe, pause, plain_url
 
 URL = "ws://user:secret@livekit.example:7880/path?token=secret"
 KEY = Mock(host="livekit.example", port=7880, ssl=None)
@@ -89,7 +89,7 @@ async def test_sockets_that_close_at_once_are_opened_ever_more_slowly(monkeypatc
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("mindbot_worker.connection.asyncio.sleep", sleep)
+    monkeypatch.setattr("mindbot_worker.runtime.registration.asyncio.sleep", sleep)
     session = Session()
     connector = Connector(session, lambda: False)  # type: ignore[arg-type]
     for _ in range(6):
@@ -102,7 +102,7 @@ async def test_sockets_that_close_at_once_are_opened_ever_more_slowly(monkeypatc
 async def test_a_server_that_never_answers_the_registration_is_left(
     monkeypatch: pytest.MonkeyPatch, still_connecting: bool
 ) -> None:
-    monkeypatch.setattr("mindbot_worker.connection._REGISTER_TIMEOUT", 0.01)
+    monkeypatch.setattr("mindbot_worker.runtime.registration._REGISTER_TIMEOUT", 0.01)
     session = Session()
     await Connector(session, lambda: still_connecting).ws_connect("ws://x")  # type: ignore[arg-type]
     await asyncio.sleep(0.1)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_worker.descriptors import Descriptor, close_all
-from mindbot_worker.journal import Journal
-from mindbot_worker.output.outlet import Outlet
+from mindbot_config.host.descriptors import Descriptor, close_all
+from mindbot_worker.jobs.call_journal import Journal
+from mindbot_worker.logging.nonblocking_output import Outlet
 
 
 def somebody_elses(number: int) -> int:
@@ -121,7 +121,7 @@ for number in {numbers}:
 os.execv(sys.executable, [sys.executable, "-c", {code!r}])
 """
 OPENS = """
-from mindbot_config.standard_descriptors import open_standard
+from mindbot_config.host.standard_descriptors import open_standard
 import os, sys
 report = int(os.environ["REPORT"])
 open_standard()

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from livekit import rtc
 
-from mindbot_worker.jobs import rooms, sessions
+from mindbot_worker.jobs import room_watch, session_metrics
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.robust import notifying
+from mindbot_worker.sdk import notify_error
 
 
 class Room(rtc.EventEmitter[Any]):
@@ -32,13 +32,13 @@ async def call(monkeypatch: Any) -> Any:
     """A watched room with its reporter, in a job of its own."""
     room, reporter = Room(), CallReporter("AJ_1", Outbox())  # type: ignore[arg-type]
     context = Some(job=Some(id="AJ_1", room=Some(name="r")))
-    monkeypatch.setattr(notifying, "get_job_context", lambda required: context)
-    sessions.watch(reporter)
+    monkeypatch.setattr(notify_error, "get_job_context", lambda required: context)
+    session_metrics.watch(reporter)
     connection = Disconnects(room, reporter, Tolerance(3, 300.0))
-    rooms.watch(room, reporter, connection)
+    room_watch.watch(room, reporter, connection)
     yield Some(room=room, reporter=reporter)
     connection.stop()
-    sessions.forget(reporter)
+    session_metrics.forget(reporter)
 
 
 def told(caplog: Any) -> list[tuple[str, str]]:

@@ -14,8 +14,8 @@ from livekit.agents.stt import STTError
 from livekit.agents.tts import TTSError
 
 from mindbot_config.sections.voice import Voice
-from mindbot_worker.voice import excuse
-from mindbot_worker.voice.excuse import Excuses
+from mindbot_worker.mindbot import failed_replies
+from mindbot_worker.mindbot.failed_replies import Excuses
 
 VOICE = Voice(excuse="Pardon?", failed_replies=3)
 OF = {"llm": LLMError, "tts": TTSError, "stt": STTError}
@@ -66,8 +66,8 @@ class Session(rtc.EventEmitter[str]):
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     errors: list[Any] = []
-    monkeypatch.setattr(excuse, "fail_soon", lambda _, error, *rest: errors.append(error))
-    monkeypatch.setattr(excuse, "_MOUTH_RESTS", 0.0)
+    monkeypatch.setattr(failed_replies, "fail_soon", lambda _, error, *rest: errors.append(error))
+    monkeypatch.setattr(failed_replies, "_MOUTH_RESTS", 0.0)
     return errors
 
 
@@ -143,7 +143,7 @@ def test_who_speaks_is_asked_again_at_the_next_pause_unless_understood_by_then(s
 
 
 def test_nothing_is_said_once_the_call_is_being_ended(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(excuse, "has_begun", lambda _: True)
+    monkeypatch.setattr(failed_replies, "has_begun", lambda _: True)
     session.excuses.say()
     assert not session.said
 
@@ -151,7 +151,7 @@ def test_nothing_is_said_once_the_call_is_being_ended(session: Session, monkeypa
 def test_a_voice_that_is_long_in_failing_has_no_third_trial(
     session: Session, ended: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(excuse, "_MUTE", -1.0)
+    monkeypatch.setattr(failed_replies, "_MUTE", -1.0)
     session.reply("llm", items=0)
     assert not ended, "a caller can be asked again as long as there is a voice"
     session.reply("tts", items=0, source="say")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker import wire
-from mindbot_worker.jobs import handing_over
-from mindbot_worker.jobs.handing_over import has_the_call
+from mindbot_worker.jobs import takeover_wait
+from mindbot_worker.jobs.takeover_wait import has_the_call
+from mindbot_worker.protocol import heartbeat
 
 OLD = "agent-AJ_1"
-NAME = wire.journal_name("r1", "AJ_1")
+NAME = heartbeat.journal_name("r1", "AJ_1")
 
 
 class Job:
@@ -38,17 +38,17 @@ class Job:
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(wire.RUNTIME_DIR, str(tmp_path))
-    (tmp_path / wire.JOURNALS).mkdir()
-    return tmp_path / wire.JOURNALS / NAME
+    monkeypatch.setenv(heartbeat.RUNTIME_DIR, str(tmp_path))
+    (tmp_path / heartbeat.JOURNALS).mkdir()
+    return tmp_path / heartbeat.JOURNALS / NAME
 
 
 def waiting(**fields: Any) -> Job:
-    return Job(**{wire.JOURNAL: NAME, wire.RECOVERS: "AJ_1", wire.AFTER: OLD, **fields})
+    return Job(**{heartbeat.JOURNAL: NAME, heartbeat.RECOVERS: "AJ_1", heartbeat.AFTER: OLD, **fields})
 
 
 async def test_a_job_with_a_call_of_its_own_waits_for_nothing(journal: Path) -> None:
-    for job in (Job(), Job(**{wire.JOURNAL: NAME, wire.RECOVERS: "AJ_1"})):
+    for job in (Job(), Job(**{heartbeat.JOURNAL: NAME, heartbeat.RECOVERS: "AJ_1"})):
         assert await has_the_call(job)  # type: ignore[arg-type]
 
 
@@ -63,8 +63,8 @@ async def test_it_waits_until_the_journal_has_its_name(journal: Path) -> None:
 
 
 async def test_on_another_host_the_room_tells(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handing_over, "ASK_AFTER", 0.0)
-    monkeypatch.setattr(handing_over, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(takeover_wait, "ASK_AFTER", 0.0)
+    monkeypatch.setattr(takeover_wait, "ASK_EVERY", 0.01)
     job = waiting()
     turn = asyncio.create_task(has_the_call(job))  # type: ignore[arg-type]
     while job.asked < 3:  # noqa: ASYNC110
@@ -82,6 +82,6 @@ async def test_it_leaves_without_the_call_where_nobody_gives_it_one(
     if how == "called off":
         job.told.set_result(None)
     else:
-        monkeypatch.setattr(handing_over, "PATIENCE", 0.05)
+        monkeypatch.setattr(takeover_wait, "PATIENCE", 0.05)
     assert not await has_the_call(job)  # type: ignore[arg-type]
     assert job.ended[1:] == ["the call was not handed over"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mindbot_worker.hearing.deafness import SETTLES, Deafness, Remedy
+from mindbot_worker.sdk.unheard_speech import SETTLES, Deafness, Remedy
 
 AFTER = 10.0
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 import pytest
 from livekit import rtc
 
-from mindbot_worker.hearing.network import PACKETS_LEAST, Network, Packets, between, read
-from mindbot_worker.hearing.quality import CLIPPING, GOOD, LOSSY, QUIET, SILENT, Quality
-from mindbot_worker.hearing.sound import Sound
+from mindbot_worker.sdk.audio_level import Sound
+from mindbot_worker.sdk.audio_quality import (
+    CLIPPING,
+    GOOD,
+    LOSSY,
+    PACKETS_LEAST,
+    QUIET,
+    SILENT,
+    Network,
+    Packets,
+    Quality,
+    between,
+    read,
+)
 
 
 def stats(received: int, lost: int, *, jitter: float = 0.004, trip: float | None = 0.02) -> list[rtc.stats.RtcStats]:

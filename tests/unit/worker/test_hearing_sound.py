@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindbot_worker.hearing.sound import BLOCK_SECONDS, Samples, Sound, SoundMeter
+from mindbot_worker.sdk.audio_level import BLOCK_SECONDS, Samples, Sound, SoundMeter
 
 RATE = 16_000
 RNG = np.random.default_rng(7)

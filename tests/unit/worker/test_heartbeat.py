@@ -9,24 +9,23 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker import wire
-from mindbot_worker.calls import Calls
-from mindbot_worker.descriptors import Descriptor
-from mindbot_worker.heartbeat import Heartbeat
-from mindbot_worker.vitals import Vitals
+from mindbot_config.host.descriptors import Descriptor
+from mindbot_worker.protocol.heartbeat import DRAINING, READY, Beat, Call, decode, encode
+from mindbot_worker.runtime.call_book import Calls
+from mindbot_worker.runtime.heartbeat import Heartbeat, Vitals
 
 
-def small(seq: int) -> wire.Beat:
-    return wire.Beat(seq=seq, state=wire.READY)
+def small(seq: int) -> Beat:
+    return Beat(seq=seq, state=READY)
 
 
-def large(seq: int) -> wire.Beat:
-    return wire.Beat(seq=seq, state=wire.READY, pids=tuple(range(10_000, 11_000)))
+def large(seq: int) -> Beat:
+    return Beat(seq=seq, state=READY, pids=tuple(range(10_000, 11_000)))
 
 
-def lines(data: bytes) -> list[wire.Beat]:
+def lines(data: bytes) -> list[Beat]:
     assert data.endswith(b"\n")
-    return [wire.decode(line) for line in data.splitlines()]
+    return [decode(line) for line in data.splitlines()]
 
 
 @pytest.fixture
@@ -95,18 +94,18 @@ def test_the_descriptor_is_neither_inherited_nor_blocking(pipe: Any) -> None:
 
 
 def test_a_beat_over_the_limit_is_cut_down_to_fit(pipe: Any) -> None:
-    calls = tuple(wire.Call(room="r" * 500, job=f"j{number}") for number in range(500))
+    calls = tuple(Call(room="r" * 500, job=f"j{number}") for number in range(500))
     os.set_blocking(pipe[0], False)
     Heartbeat(Descriptor(pipe[1])).send(
-        lambda seq: wire.Beat(seq=seq, state=wire.DRAINING, calls=calls, pids=(2,), errors_total=3)
+        lambda seq: Beat(seq=seq, state=DRAINING, calls=calls, pids=(2,), errors_total=3)
     )
     beat = lines(os.read(pipe[0], 65536))[0]
-    assert (beat.state, beat.calls, beat.errors_total) == (wire.DRAINING, (), 3)
+    assert (beat.state, beat.calls, beat.errors_total) == (DRAINING, (), 3)
 
 
 @pytest.mark.parametrize("load", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_a_load_that_is_no_number_does_not_spoil_the_beat(load: float) -> None:
     vitals = Vitals(Calls(0.0), load=load)
     vitals.pids = {os.getpid(), 4711}
-    beat = wire.decode(wire.encode(vitals.beat(1, lag=0.0123))[:-1])
+    beat = decode(encode(vitals.beat(1, lag=0.0123))[:-1])
     assert (beat.load, beat.lag_ms, beat.pids) == (0.0, 12.3, (4711,))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_worker.providers.holding import LONGEST, Holding, asks_to_wait, retry_after
+from mindbot_worker.providers.rate_limit_pause import LONGEST, Holding, asks_to_wait, retry_after
 
 
 class Clock:

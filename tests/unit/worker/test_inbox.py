@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_worker import inbox, reports, wire_inbox
-from mindbot_worker.inbox import Inbox
-from mindbot_worker.jobs.outbox import Outbox
-from mindbot_worker.reports import Report
+from mindbot_worker.jobs.reporter import Outbox
+from mindbot_worker.protocol import job_reports, worker_inbox
+from mindbot_worker.protocol.job_reports import Report
+from mindbot_worker.runtime import inbox
+from mindbot_worker.runtime.inbox import Inbox
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def descriptors() -> int:
 
 
 def report(job: str) -> bytes:
-    return reports.encode(Report(job=job, seq=1))
+    return job_reports.encode(Report(job=job, seq=1))
 
 
 async def next_job(found: Inbox) -> str:
@@ -70,7 +71,7 @@ async def test_a_name_that_is_removed_again_and_again_costs_no_descriptors(found
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, os.mkfifo])
 def test_what_is_no_socket_is_not_removed_for_it(tmp_path, make):
-    taken = tmp_path / wire_inbox.file_name("0.1", os.getpid())
+    taken = tmp_path / worker_inbox.file_name("0.1", os.getpid())
     make(taken)
     made = Inbox(tmp_path, "0.1")
     assert made.path != taken and made.path.is_socket()

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_worker import job_beats, wire
-from mindbot_worker.calls import Calls, Started
-from mindbot_worker.inbox import Inbox
-from mindbot_worker.job_beats import JobBeats
 from mindbot_worker.jobs import beat
-from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.jobs.reporter import Outbox
+from mindbot_worker.protocol import heartbeat, job_beats
+from mindbot_worker.protocol.job_beats import JobBeats
+from mindbot_worker.runtime.call_book import Calls, Started
+from mindbot_worker.runtime.inbox import Inbox
 
 
 def descriptors() -> set[str]:
@@ -134,16 +134,20 @@ def test_the_age_counts_from_the_start_of_the_call_and_is_never_negative() -> No
 
 
 def test_the_age_travels_in_the_calls_entry_and_is_left_out_where_it_is_not_known() -> None:
-    told = wire.Beat(seq=1, state="ready", calls=(wire.Call("r", "j", beat_age=1.25), wire.Call("s", "k")))
-    line = wire.encode(told)
-    assert wire.decode(line.strip()) == told
+    told = heartbeat.Beat(
+        seq=1, state="ready", calls=(heartbeat.Call("r", "j", beat_age=1.25), heartbeat.Call("s", "k"))
+    )
+    line = heartbeat.encode(told)
+    assert heartbeat.decode(line.strip()) == told
     assert line.count(b"beat_age") == 1
 
 
 @pytest.mark.parametrize("age", ['"1"', "true", "[]", "1e16"])
 def test_an_age_that_is_no_number_is_refused(age: str) -> None:
-    with pytest.raises(wire.BadBeat, match="beat_age"):
-        wire.decode(b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j","beat_age":%s}]}' % age.encode())
+    with pytest.raises(heartbeat.BadBeat, match="beat_age"):
+        heartbeat.decode(
+            b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j","beat_age":%s}]}' % age.encode()
+        )
 
 
 def test_the_socket_still_takes_reports_of_anybody(inbox: Inbox) -> None:

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from mindbot_worker import journal, wire
-from mindbot_worker.journal import BadJournal, Journal, read
+from mindbot_worker.jobs import call_journal
+from mindbot_worker.jobs.call_journal import BadJournal, Journal, read
+from mindbot_worker.protocol import heartbeat
 
 ROOM = "r/1"
 SAID = [{"id": f"item_{n}", "type": "message", "role": "user", "content": [f"sentence {n}, ä"]} for n in range(3)]
@@ -14,7 +15,7 @@ SAID = [{"id": f"item_{n}", "type": "message", "role": "user", "content": [f"sen
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "calls" / wire.journal_name(ROOM, "AJ_1")
+    return tmp_path / "calls" / heartbeat.journal_name(ROOM, "AJ_1")
 
 
 def test_what_was_said_comes_back(path):
@@ -62,8 +63,8 @@ def test_a_file_that_somebody_removes_is_written_again_with_all_that_was_said(pa
 
 
 def test_a_long_talk_is_cut_down_to_its_end(path, monkeypatch):
-    monkeypatch.setattr(journal, "SIZE_MAX", 20_000)
-    monkeypatch.setattr(journal, "KEPT", 10)
+    monkeypatch.setattr(call_journal, "SIZE_MAX", 20_000)
+    monkeypatch.setattr(call_journal, "KEPT", 10)
     kept = Journal(path, ROOM)
     items = [{"id": f"item_{n}", "content": ["x" * 100]} for n in range(1000)]
     for item in items:
@@ -131,11 +132,11 @@ def test_none_on_this_host_is_said(path):
 
 @pytest.mark.parametrize("room", ["../../x", "a/b", "", "\x00", "ä" * 1000, "\ud800"])
 def test_no_room_gets_into_a_path(room):
-    name = wire.journal_name(room, "AJ_1")
-    assert wire.is_journal_name(name)
-    assert name != wire.journal_name(room, "AJ_2")
+    name = heartbeat.journal_name(room, "AJ_1")
+    assert heartbeat.is_journal_name(name)
+    assert name != heartbeat.journal_name(room, "AJ_2")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "A" * 32, "g" * 32, "a" * 31, "a" * 33, "٣" * 32])
 def test_no_other_name_is_taken_for_a_journals(name):
-    assert not wire.is_journal_name(name)
+    assert not heartbeat.is_journal_name(name)

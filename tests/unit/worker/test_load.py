@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_config.cgroups import Mount, Mounts
-from mindbot_worker.load import FULL, HostPressure, load_of
-from mindbot_worker.options import idle_processes
-from mindbot_worker.pool_watch import pause
+from mindbot_config.host.cgroups import Mount, Mounts
+from mindbot_worker.runtime.capacity import FULL, HostPressure, load_of
+from mindbot_worker.runtime.job_processes import pause
+from mindbot_worker.runtime.livekit_options import idle_processes
 
 TARGET_LOAD = 0.7
 """livekit-server's `agents.target_load`: where no worker is below it, nobody gets the call."""
@@ -36,7 +36,7 @@ def test_more_of_either_is_never_less_load(calls: int, max_calls: int, pressure:
 
 def test_the_pressure_is_measured_over_a_second_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     now, spent = 0.0, (0.0, 0.0)
-    monkeypatch.setattr("mindbot_worker.load._cpu_seconds", lambda: spent)
+    monkeypatch.setattr("mindbot_worker.runtime.capacity._cpu_seconds", lambda: spent)
     pressure = HostPressure(clock=lambda: now)
     now, spent = 0.5, (1.0, 1.0)
     assert pressure() == 0
@@ -58,7 +58,7 @@ def test_a_quota_that_is_used_up_is_pressure_though_the_host_is_idle(
     stat = group / "cpu.stat"
     stat.write_text("usage_usec 1000000\n")
     now, spent = 0.0, (0.0, 0.0)
-    monkeypatch.setattr("mindbot_worker.load._cpu_seconds", lambda: spent)
+    monkeypatch.setattr("mindbot_worker.runtime.capacity._cpu_seconds", lambda: spent)
     pressure = HostPressure(clock=lambda: now, mounts=Mounts(v2=Mount("/", tmp_path), proc=tmp_path))
     now, spent = 2.0, (4.0, 128.0)
     stat.write_text("usage_usec 4000000\n")

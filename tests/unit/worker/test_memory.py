@@ -6,13 +6,13 @@ import tracemalloc
 
 import pytest
 
-from mindbot_worker import memory
-from mindbot_worker.memory import Growers, Tidy, usage
+from mindbot_worker.runtime import memory_report
+from mindbot_worker.runtime.memory_report import Growers, Tidy, usage
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(memory, "TIDY_AFTER", 0.02)
+    monkeypatch.setattr(memory_report, "TIDY_AFTER", 0.02)
 
 
 def test_sizes_and_counts_are_told_in_numbers():

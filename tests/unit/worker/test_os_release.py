@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mindbot_worker import os_release
+from mindbot_worker.livekit_adapter import lsb_release
 
 SAID = "Distributor ID:\tDebian\nRelease:\t12"
 
@@ -30,26 +30,26 @@ def runs(real):
 
 def test_it_is_asked_once_and_repeated_word_for_word(real):
     environ = {"PATH": f"{real.parent}:{os.defpath}"}
-    os_release.remember(environ)
+    lsb_release.remember(environ)
     assert [run(environ, "-a").strip() for _ in range(3)] == [SAID] * 3
     assert runs(real) == ["run -a"]
 
 
 def test_other_questions_reach_the_real_one(real):
     environ = {"PATH": f"{real.parent}:{os.defpath}"}
-    os_release.remember(environ)
+    lsb_release.remember(environ)
     assert run(environ, "-s", "-i").strip() == SAID
     assert runs(real) == ["run -a", "run -s -i"]
 
 
 def test_a_worker_whose_environment_came_anew_asks_nothing_again(real):
     environ = {"PATH": f"{real.parent}:{os.defpath}"}
-    os_release.remember(environ)
+    lsb_release.remember(environ)
     again = dict(environ)
-    os_release.remember(again)
+    lsb_release.remember(again)
     assert again == environ
     again["PATH"] = f"{real.parent}:{os.defpath}"
-    os_release.remember(again)
+    lsb_release.remember(again)
     assert again == environ
     assert runs(real) == ["run -a"]
 
@@ -59,11 +59,11 @@ def test_one_that_fails_or_is_silent_is_left_alone(real, text):
     real.write_text(f"#!/bin/sh\n{text}\n")
     environ = {"PATH": f"{real.parent}:{os.defpath}"}
     before = dict(environ)
-    os_release.remember(environ)
+    lsb_release.remember(environ)
     assert environ == before
 
 
 def test_nothing_changes_where_there_is_none(tmp_path):
     environ = {"PATH": str(tmp_path)}
-    os_release.remember(environ)
+    lsb_release.remember(environ)
     assert environ == {"PATH": str(tmp_path)}

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker.output import routine
-from mindbot_worker.output.lines import WORKER_LOG, Lines, summarise
-from mindbot_worker.output.outlet import Outlet
-from mindbot_worker.output.queue import LogQueue
-from mindbot_worker.output.redaction import MASK, Redactor
+from mindbot_worker.logging import json_lines
+from mindbot_worker.logging.json_lines import WORKER_LOG, Lines, summarise
+from mindbot_worker.logging.log_queue import LogQueue
+from mindbot_worker.logging.nonblocking_output import Outlet
+from mindbot_worker.logging.redaction import MASK, Redactor
 
 SECRET = 'sk-"quoted"\\and\té'
 
@@ -255,4 +255,4 @@ def read_for(fd: int, seconds: float) -> bytes:
 )
 def test_what_livekit_logs_at_every_start_is_written_as_debug(name, message, written):
     record = logging.LogRecord(name, logging.INFO, "f.py", 1, message, None, None)
-    assert logging.getLevelName(routine.level(record)).lower() == written
+    assert logging.getLevelName(json_lines.level(record)).lower() == written

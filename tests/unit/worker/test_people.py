@@ -9,13 +9,13 @@ from unittest.mock import MagicMock
 import pytest
 from livekit import rtc
 
-from mindbot_worker import wire
-from mindbot_worker.calls import Calls, Started
-from mindbot_worker.jobs import people, rooms
+from mindbot_worker.jobs import people, room_watch
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.reports import Report, decode
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.protocol.job_reports import Report, decode
+from mindbot_worker.runtime.call_book import Calls, Started
 
 KIND = rtc.ParticipantKind
 
@@ -50,7 +50,7 @@ async def job(monkeypatch: Any) -> Any:
     room, outbox = Room(), Outbox()
     reporter = CallReporter("AJ_1", outbox)  # type: ignore[arg-type]
     connection = Disconnects(room, reporter, Tolerance(3, 300.0))
-    watching = rooms.watch(room, reporter, connection)
+    watching = room_watch.watch(room, reporter, connection)
     yield Some(room=room, sent=outbox.sent, last=lambda: outbox.sent[-1])
     connection.stop()
     watching.stop()
@@ -134,12 +134,12 @@ def test_the_heartbeat_tells_of_each_call_who_is_in_it_and_since_when_its_room_i
     assert calls.reported(Report("AJ_1", 2, present=False, gone_at=2.0), 3.0)
     (call,) = calls.live(5.0)
     assert (call.present, call.gone) == (False, 3.0)
-    beat = wire.Beat(1, wire.READY, calls=(call,))
-    assert wire.decode(wire.encode(beat)).calls == (call,)
+    beat = heartbeat.Beat(1, heartbeat.READY, calls=(call,))
+    assert heartbeat.decode(heartbeat.encode(beat)).calls == (call,)
 
 
 @pytest.mark.parametrize("fields", [{"present": 1}, {"present": "yes"}, {"gone_at": "now"}, {"gone_at": -1}])
 def test_anything_else_is_no_report(fields: dict[str, Any]) -> None:
-    from mindbot_worker.reports import encode
+    from mindbot_worker.protocol.job_reports import encode
 
     assert decode(encode(Report("AJ_1", 1, **fields))) is None

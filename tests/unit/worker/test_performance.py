@@ -7,22 +7,23 @@ import time
 
 import pytest
 
-from mindbot_worker import monitor_performance, timings
-from mindbot_worker.percentiles import Percentiles
+from mindbot_worker import monitor_performance
+from mindbot_worker.jobs import function_timings
+from mindbot_worker.jobs.percentiles import Percentiles
 
 
 @pytest.fixture(autouse=True)
 def measuring(monkeypatch):
     """Each test measures from zero, whatever its environment says."""
     monkeypatch.delenv("MINDBOT_WORKER__MONITOR_PERFORMANCE", raising=False)
-    timings._timings.clear()
+    function_timings._timings.clear()
 
 
 def told(caplog):
     """The summary's functions, as they are logged at the end of a call."""
     caplog.set_level("INFO")
-    timings.log_summary()
-    (record,) = [record for record in caplog.records if getattr(record, "event", "") == timings.SUMMARY]
+    function_timings.log_summary()
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == function_timings.SUMMARY]
     return record.functions
 
 
@@ -183,7 +184,7 @@ def test_only_the_first_slow_run_of_a_call_warns(caplog):
     for _ in range(3):
         slow()
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert [record.event for record in warnings] == [timings.SLOW]
+    assert [record.event for record in warnings] == [function_timings.SLOW]
     assert (warnings[0].function, warnings[0].slow_after) == ("slow", 0.001)
     assert warnings[0].seconds >= 0.002 and warnings[0].cpu > 0
     assert told(caplog)["slow"]["slow"] == 3
@@ -193,7 +194,7 @@ def test_only_the_first_slow_run_of_a_call_warns(caplog):
 
 def test_without_anything_measured_there_is_no_summary(caplog):
     caplog.set_level("DEBUG")
-    timings.log_summary()
+    function_timings.log_summary()
     assert not caplog.records
 
 

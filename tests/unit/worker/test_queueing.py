@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_worker.providers import queueing
-from mindbot_worker.providers.queueing import Ticket, draw
+from mindbot_worker.providers import concurrency_limit
+from mindbot_worker.providers.concurrency_limit import Ticket, draw
 
 
 def drawn(file: Path, count: int) -> list[Ticket]:
@@ -54,9 +54,9 @@ def test_nobody_draws_while_somebody_else_does(tmp_path: Path, monkeypatch: pyte
     def now() -> int:
         monkeypatch.undo()
         inside.append(draw(tmp_path / "q"))
-        return queueing.time.monotonic_ns()
+        return concurrency_limit.time.monotonic_ns()
 
-    monkeypatch.setattr(queueing.time, "monotonic_ns", now)
+    monkeypatch.setattr(concurrency_limit.time, "monotonic_ns", now)
     ticket = draw(tmp_path / "q")
     assert inside == [None] and ticket is not None
     ticket.give_back()

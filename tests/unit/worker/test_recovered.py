@@ -7,17 +7,18 @@ from livekit.agents.llm import ChatContext, FunctionCall, FunctionCallOutput
 
 import mindbot_worker
 from mindbot_config.settings import Settings
-from mindbot_worker import recovered, wire
-from mindbot_worker.jobs import keeping
-from mindbot_worker.voice.opening import is_unanswered, open_with
+from mindbot_worker.jobs import call_journal
+from mindbot_worker.mindbot.call import is_unanswered, open_with
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.sdk import recovered_conversation
 
 ROOM = "r1"
-FIRST = wire.journal_name(ROOM, "AJ_1")
+FIRST = heartbeat.journal_name(ROOM, "AJ_1")
 
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path, monkeypatch):
-    monkeypatch.setenv(wire.RUNTIME_DIR, str(tmp_path))
+    monkeypatch.setenv(heartbeat.RUNTIME_DIR, str(tmp_path))
     return tmp_path
 
 
@@ -28,8 +29,8 @@ def context(job="AJ_1", **attributes):
 
 
 def continuing(monkeypatch, name=FIRST, job="AJ_2"):
-    successor = context(job, **{wire.RECOVERS: "AJ_1", wire.JOURNAL: name})
-    monkeypatch.setattr(recovered, "get_job_context", lambda: successor)
+    successor = context(job, **{heartbeat.RECOVERS: "AJ_1", heartbeat.JOURNAL: name})
+    monkeypatch.setattr(recovered_conversation, "get_job_context", lambda: successor)
     return successor
 
 
@@ -46,19 +47,19 @@ def texts(found: ChatContext) -> list[str]:
 
 
 def keep(found: ChatContext, job="AJ_1", **attributes) -> None:
-    keeping.begin(context(job, **attributes))
-    keeping.kept(types.SimpleNamespace(history=found), job)
+    call_journal.begin(context(job, **attributes))
+    call_journal.kept(types.SimpleNamespace(history=found), job)
 
 
 def test_a_new_call_has_no_history(monkeypatch):
-    monkeypatch.setattr(recovered, "get_job_context", context)
+    monkeypatch.setattr(recovered_conversation, "get_job_context", context)
     assert mindbot_worker.recovered_conversation() is None
 
 
 def test_what_was_said_comes_back_without_the_instructions(monkeypatch):
     keep(history(("assistant", "Hello"), ("user", "Hi")))
     continuing(monkeypatch)
-    assert texts(recovered.recovered_conversation()) == ["Hello", "Hi"]
+    assert texts(recovered_conversation.recovered_conversation()) == ["Hello", "Hi"]
 
 
 def test_tools_that_were_used_come_back(monkeypatch):
@@ -67,7 +68,7 @@ def test_tools_that_were_used_come_back(monkeypatch):
     found.insert(FunctionCallOutput(call_id="c1", name="clock", output="noon", is_error=False))
     keep(found)
     continuing(monkeypatch)
-    assert [item.type for item in recovered.recovered_conversation().items] == [
+    assert [item.type for item in recovered_conversation.recovered_conversation().items] == [
         "message",
         "function_call",
         "function_call_output",
@@ -77,19 +78,19 @@ def test_tools_that_were_used_come_back(monkeypatch):
 def test_each_item_is_kept_once_and_by_the_second_agent_too(monkeypatch):
     found = history(("user", "one"))
     keep(found)
-    keeping.kept(types.SimpleNamespace(history=found), "AJ_1")
+    call_journal.kept(types.SimpleNamespace(history=found), "AJ_1")
     second = continuing(monkeypatch)
-    restored = recovered.recovered_conversation()
+    restored = recovered_conversation.recovered_conversation()
     restored.add_message(role="user", content="two")
     keep(restored, "AJ_2", **second.job.attributes)
-    assert texts(recovered.recovered_conversation()) == ["one", "two"]
+    assert texts(recovered_conversation.recovered_conversation()) == ["one", "two"]
 
 
 def test_nothing_is_left_when_the_call_has_ended(runtime):
     keep(history(("user", "one")))
-    keeping.end("AJ_1")
-    keeping.end("AJ_1")
-    assert list((runtime / wire.JOURNALS).iterdir()) == []
+    call_journal.end("AJ_1")
+    call_journal.end("AJ_1")
+    assert list((runtime / heartbeat.JOURNALS).iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,10 @@ def test_nothing_is_left_when_the_call_has_ended(runtime):
 )
 def test_a_bad_journal_is_ignored_with_one_line_and_no_word_of_it(monkeypatch, runtime, caplog, content):
     continuing(monkeypatch)
-    folder = runtime / wire.JOURNALS
+    folder = runtime / heartbeat.JOURNALS
     folder.mkdir()
     (folder / FIRST).write_bytes(content)
-    assert recovered.recovered_conversation().items == []
+    assert recovered_conversation.recovered_conversation().items == []
     (record,) = caplog.records
     assert record.event == "journal.ignored"
     assert "nobody" not in record.getMessage() + record.reason
@@ -110,8 +111,8 @@ def test_a_bad_journal_is_ignored_with_one_line_and_no_word_of_it(monkeypatch, r
 def test_a_name_that_leads_elsewhere_is_not_followed(monkeypatch, runtime):
     (runtime / "secret").write_text('{"v":1,"room":"r1"}\n')
     successor = continuing(monkeypatch, name="../secret")
-    assert keeping.path_of(successor).parent == runtime / wire.JOURNALS
-    assert recovered.recovered_conversation().items == []
+    assert call_journal.path_of(successor).parent == runtime / heartbeat.JOURNALS
+    assert recovered_conversation.recovered_conversation().items == []
 
 
 def test_a_full_disk_ends_the_keeping_and_not_the_call(runtime, caplog):
@@ -120,11 +121,11 @@ def test_a_full_disk_ends_the_keeping_and_not_the_call(runtime, caplog):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    keeping._keepers["AJ_1"]._journal.add = full
+    call_journal._keepers["AJ_1"]._journal.add = full
     for text in ("two", "three"):
-        keeping.kept(types.SimpleNamespace(history=history(("user", text))), "AJ_1")
+        call_journal.kept(types.SimpleNamespace(history=history(("user", text))), "AJ_1")
     assert [record.event for record in caplog.records] == ["call.unkept"]
-    keeping.end("AJ_1")
+    call_journal.end("AJ_1")
 
 
 class Session:

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from mindbot_worker import refill
-from mindbot_worker.refill import Refill
+from mindbot_worker.runtime import capacity
+from mindbot_worker.runtime.capacity import Refill
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    monkeypatch.setattr(refill, "AFTER", 0.1)
-    monkeypatch.setattr(refill, "WITHIN", 0.3)
+    monkeypatch.setattr(capacity, "AFTER", 0.1)
+    monkeypatch.setattr(capacity, "WITHIN", 0.3)
     return []
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_worker.inbox import Inbox
-from mindbot_worker.jobs.outbox import Outbox
-from mindbot_worker.reports import Report, decode, encode
+from mindbot_worker.jobs.reporter import Outbox
+from mindbot_worker.protocol.job_reports import Report, decode, encode
+from mindbot_worker.runtime.inbox import Inbox
 
 REPORT = Report(
     "AJ_1",

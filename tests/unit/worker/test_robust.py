@@ -14,10 +14,11 @@ from livekit.agents import APIStatusError, CloseEvent, CloseReason
 from livekit.agents.llm import LLMError
 
 from mindbot_worker import ConnectFailed, connect_with_retry, notify_error, robust_entrypoint
-from mindbot_worker.jobs import once, sessions
-from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.robust import connecting, failing
-from mindbot_worker.robust.connecting import CallEnded, Patience, pause_after
+from mindbot_worker.jobs import session_metrics
+from mindbot_worker.jobs.reporter import CallReporter, is_new
+from mindbot_worker.sdk import call_failure
+from mindbot_worker.sdk import connect_with_retry as connecting
+from mindbot_worker.sdk.connect_with_retry import CallEnded, Patience, pause_after
 
 
 class Outbox:
@@ -85,17 +86,17 @@ def quick(monkeypatch: Any) -> None:
 @pytest.fixture
 async def reporter() -> Any:
     made = CallReporter("AJ_1", Outbox())  # type: ignore[arg-type]
-    sessions.watch(made)
+    session_metrics.watch(made)
     yield made
-    sessions.forget(made)
+    session_metrics.forget(made)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    failing._begun.clear()
-    sessions._observers.clear()
-    sessions._latest.clear()
+    call_failure._begun.clear()
+    session_metrics._observers.clear()
+    session_metrics._latest.clear()
 
 
 def refused() -> rtc.ConnectError:
@@ -284,19 +285,19 @@ async def test_a_session_that_closed_for_an_error_leaves_no_silent_room(
 
     @robust_entrypoint(apology="Sorry.", on_failure="close")
     async def entry(context: Any) -> None:
-        for observer in sessions._observers["AJ_1"]:
+        for observer in session_metrics._observers["AJ_1"]:
             observer(session)  # type: ignore[arg-type]
 
     context = Context()
     await entry(context)
     error = LLMError(timestamp=0, label="x", error=APIStatusError("no", status_code=500), recoverable=False)
     session.emit("close", CloseEvent(reason=reason, error=error if deleted else None))
-    await asyncio.gather(*failing._tasks)
+    await asyncio.gather(*call_failure._tasks)
     assert context.deleted == deleted and len(context.ended) == deleted
     assert reporter._errors == Counter(), "its session's errors are counted where they come from"
 
 
 def test_an_error_that_cannot_be_marked_is_always_new() -> None:
-    assert once.is_new(3) and once.is_new(3)
+    assert is_new(3) and is_new(3)
     error = ValueError()
-    assert once.is_new(error) and not once.is_new(error)
+    assert is_new(error) and not is_new(error)

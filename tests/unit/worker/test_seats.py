@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_worker.providers.seats import ALONE, Seats
-from mindbot_worker.usage import Meter
+from mindbot_worker.providers.concurrency_limit import ALONE, Seats
+from mindbot_worker.providers.usage_meter import Meter
 
 
 async def most_at_once(places: list[Seats]) -> int:

@@ -12,28 +12,28 @@ import pytest
 
 from mindbot_config.sections.voice import Voice
 from mindbot_config.settings import Settings
-from mindbot_worker import agent, environment
-from mindbot_worker.failures import ConfigFailure
+from mindbot_worker.runtime import agent_loader, environment
+from mindbot_worker.runtime.shutdown import ConfigFailure
 
 
 def test_the_program_can_be_imported_without_livekit() -> None:
-    code = "import sys, mindbot_worker.program; sys.exit(any(n.split('.')[0] == 'livekit' for n in sys.modules))"
+    code = "import sys, mindbot_worker.runtime.main; sys.exit(any(n.split('.')[0] == 'livekit' for n in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("reference", ["", "agent", "agent:", ":server", "my agent:server", "a..b:server", "a:b:c"])
 def test_a_reference_of_the_wrong_form_is_refused_at_once(reference: str) -> None:
     with pytest.raises(ConfigFailure, match="MODULE:ATTR"):
-        agent.check(reference)
+        agent_loader.check(reference)
 
 
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_agent.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    agent.check("my_agent:server")
+    agent_loader.check("my_agent:server")
     with pytest.raises(ConfigFailure, match="cannot find the agent module 'your_agent'"):
-        agent.check("your_agent:server")
+        agent_loader.check("your_agent:server")
 
 
 def test_descriptors_are_taken_out_of_the_environment() -> None:

@@ -11,8 +11,8 @@ import pytest
 from livekit.agents.llm import AgentHandoff, ChatMessage
 from livekit.agents.voice import SpeechHandle
 
-from mindbot_worker import wire
-from mindbot_worker.jobs.turns import AGENT_TURN, Turns
+from mindbot_worker.jobs.answer_times import AGENT_TURN, Turns
+from mindbot_worker.protocol import heartbeat
 
 
 class Told(dict[str, Any]):
@@ -68,7 +68,7 @@ def test_percentiles_of_a_long_call_are_close_and_its_summary_small() -> None:
     assert summary["response_p50"] == pytest.approx(5.0, rel=0.02)
     assert summary["response_p95"] == pytest.approx(9.5, rel=0.02)
     assert summary["end_of_turn_p95"] == pytest.approx(0.475, rel=0.02)
-    assert wire.is_summary(dict(summary)) and len(summary) == 12
+    assert heartbeat.is_summary(dict(summary)) and len(summary) == 12
 
 
 async def spoken(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from livekit.agents.metrics import LLMModelUsage, STTModelUsage, TTSModelUsage
 
-from mindbot_worker import wire
-from mindbot_worker.calls import Calls, Started
-from mindbot_worker.reports import Report, decode, encode
-from mindbot_worker.usage import Meter
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.protocol.job_reports import Report, decode, encode
+from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.runtime.call_book import Calls, Started
 
 
 def test_a_meter_adds_what_livekit_tells_to_what_it_counts_itself() -> None:
@@ -46,25 +46,25 @@ def test_usage_travels_with_report_and_heartbeat() -> None:
     usage = {"openai": {"requests": 5, "waited": 0.25}}
     report = Report("a", 1, usage=usage)
     assert decode(encode(report)) == report
-    beat = wire.Beat(1, wire.READY, usage=usage)
-    assert wire.decode(wire.encode(beat)).usage == usage
-    assert b"usage" not in wire.encode(wire.Beat(1, wire.READY))
+    beat = heartbeat.Beat(1, heartbeat.READY, usage=usage)
+    assert heartbeat.decode(heartbeat.encode(beat)).usage == usage
+    assert b"usage" not in heartbeat.encode(heartbeat.Beat(1, heartbeat.READY))
 
 
 def test_of_a_later_version_only_what_is_known_is_read() -> None:
     line = b'{"v":1,"seq":1,"state":"ready","usage":{"openai":{"requests":2,"dreams":7,"errors":-1}}}'
-    assert wire.decode(line).usage == {"openai": {"requests": 2, "errors": 0}}
+    assert heartbeat.decode(line).usage == {"openai": {"requests": 2, "errors": 0}}
 
 
 @pytest.mark.parametrize("usage", ['{"openai":3}', "[]", '{"openai":{"requests":"many"}}', "7"])
 def test_a_beat_with_another_shape_is_refused(usage: str) -> None:
-    with pytest.raises(wire.BadBeat, match="usage"):
-        wire.decode(f'{{"v":1,"seq":1,"state":"ready","usage":{usage}}}'.encode())
+    with pytest.raises(heartbeat.BadBeat, match="usage"):
+        heartbeat.decode(f'{{"v":1,"seq":1,"state":"ready","usage":{usage}}}'.encode())
 
 
 def test_of_many_providers_the_first_are_sent_and_the_rest_as_one() -> None:
     many = {f"p{n}": {"requests": 1.0} for n in range(20)}
-    sent = wire.decode(wire.encode(wire.Beat(1, wire.READY, usage=many))).usage
+    sent = heartbeat.decode(heartbeat.encode(heartbeat.Beat(1, heartbeat.READY, usage=many))).usage
     assert len(sent) == 17
     assert sent["other"] == {"requests": 4}
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_worker import wire
+from mindbot_worker.protocol import heartbeat
 
 texts = st.text(max_size=100)
 counts = st.integers(min_value=0, max_value=2**53 - 1)
 numbers = st.floats(min_value=0, max_value=1e9).map(lambda value: round(value, 2))
 pids = st.integers(min_value=2, max_value=2**31 - 1)
 calls = st.builds(
-    wire.Call,
+    heartbeat.Call,
     room=texts,
     job=texts,
     identity=texts,
@@ -27,17 +27,17 @@ calls = st.builds(
     state=texts,
 )
 ends = st.builds(
-    wire.Ended,
+    heartbeat.Ended,
     room=texts,
     job=texts,
-    outcome=st.sampled_from([wire.COMPLETED, wire.FAILED, wire.KILLED]),
+    outcome=st.sampled_from([heartbeat.COMPLETED, heartbeat.FAILED, heartbeat.KILLED]),
     summary=st.dictionaries(st.text(max_size=32), numbers | st.text(max_size=32), max_size=5),
 )
 beats = st.builds(
-    wire.Beat,
+    heartbeat.Beat,
     seq=counts,
-    state=st.sampled_from(sorted(wire.STATES)),
-    source=st.just(wire.FROM_LOOP),
+    state=st.sampled_from(sorted(heartbeat.STATES)),
+    source=st.just(heartbeat.FROM_LOOP),
     registered=st.none() | st.booleans(),
     worker_id=texts,
     lag_ms=numbers,
@@ -47,28 +47,28 @@ beats = st.builds(
     errors_total=counts,
     errors_fatal=counts,
     errors_of_providers=counts,
-    errors_by=st.dictionaries(st.text(max_size=wire.NAME_MAX), counts, max_size=5),
+    errors_by=st.dictionaries(st.text(max_size=heartbeat.NAME_MAX), counts, max_size=5),
     jobs_started=counts,
     jobs_failed=counts,
     jobs_storm=counts,
     pids=st.lists(pids, max_size=5).map(tuple),
     idle=st.none() | numbers,
     problem=texts,
-    failure=st.none() | st.builds(wire.Failure, code=st.integers(1, 255), message=texts),
+    failure=st.none() | st.builds(heartbeat.Failure, code=st.integers(1, 255), message=texts),
 )
 
 
 @given(beats)
-def test_a_beat_survives_the_way_through_the_pipe(beat: wire.Beat) -> None:
-    line = wire.encode(beat)
+def test_a_beat_survives_the_way_through_the_pipe(beat: heartbeat.Beat) -> None:
+    line = heartbeat.encode(beat)
     assert line.endswith(b"\n") and line.count(b"\n") == 1
-    assert wire.decode(line[:-1]) == beat
+    assert heartbeat.decode(line[:-1]) == beat
 
 
 @given(st.binary(max_size=2000))
 def test_garbage_is_refused_and_nothing_else_is_raised(line: bytes) -> None:
-    with pytest.raises(wire.BadBeat):
-        wire.decode(line)
+    with pytest.raises(heartbeat.BadBeat):
+        heartbeat.decode(line)
 
 
 json_values = st.recursive(
@@ -84,8 +84,8 @@ KEYS += ["pids", "idle", "problem", "failure"]
 def test_wrong_types_are_refused_or_read_as_defaults(fields: dict[str, Any]) -> None:
     line = json.dumps({"v": 1, "seq": 1, "state": "ready", **fields}).encode()
     try:
-        beat = wire.decode(line)
-    except wire.BadBeat as exc:
+        beat = heartbeat.decode(line)
+    except heartbeat.BadBeat as exc:
         assert str(exc)
     else:
         assert all(math.isfinite(value) for value in (beat.lag_ms, beat.load, beat.idle or 0.0))
@@ -124,55 +124,55 @@ BAD = {
 
 @pytest.mark.parametrize(("bad", "said"), BAD.values(), ids=BAD.keys())
 def test_a_bad_line_is_refused_with_its_reason(bad: bytes, said: str) -> None:
-    with pytest.raises(wire.BadBeat, match=said.replace(".", r"\.")):
-        wire.decode(bad)
+    with pytest.raises(heartbeat.BadBeat, match=said.replace(".", r"\.")):
+        heartbeat.decode(bad)
 
 
 def test_only_v_seq_and_state_are_needed_and_unknown_keys_are_ignored() -> None:
-    assert wire.decode(line(novelty={"x": [1]})) == wire.Beat(seq=1, state="ready")
+    assert heartbeat.decode(line(novelty={"x": [1]})) == heartbeat.Beat(seq=1, state="ready")
 
 
 def test_a_thread_beat_says_nothing_that_only_the_loop_may_say() -> None:
-    beat = wire.Beat(seq=3, state=wire.READY, source=wire.FROM_THREAD, errors_total=9)
-    assert json.loads(wire.encode(beat)) == {"v": 1, "seq": 3, "state": "ready", "source": "thread"}
+    beat = heartbeat.Beat(seq=3, state=heartbeat.READY, source=heartbeat.FROM_THREAD, errors_total=9)
+    assert json.loads(heartbeat.encode(beat)) == {"v": 1, "seq": 3, "state": "ready", "source": "thread"}
 
 
 def test_a_beat_over_the_limit_is_refused_by_its_writer() -> None:
     with pytest.raises(ValueError, match="over the"):
-        wire.encode(wire.Beat(seq=1, state=wire.READY, problem="x" * wire.LINE_MAX))
+        heartbeat.encode(heartbeat.Beat(seq=1, state=heartbeat.READY, problem="x" * heartbeat.LINE_MAX))
 
 
 def test_a_calls_dispatch_gets_through_and_may_be_missing():
-    call = wire.Call("r", "j", dispatch="AD_1")
-    assert wire.decode(wire.encode(wire.Beat(1, "ready", calls=(call,)))).calls == (call,)
-    assert wire.decode(b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j"}]}').calls[0].dispatch == ""
+    call = heartbeat.Call("r", "j", dispatch="AD_1")
+    assert heartbeat.decode(heartbeat.encode(heartbeat.Beat(1, "ready", calls=(call,)))).calls == (call,)
+    assert heartbeat.decode(b'{"v":1,"seq":1,"state":"ready","calls":[{"room":"r","job":"j"}]}').calls[0].dispatch == ""
 
 
 def test_kinds_of_errors_beyond_a_few_are_one_kind_on_both_ends():
     many = {f"kind{number}": number for number in range(1000)}
-    few = {f"kind{number}": number for number in range(wire.KINDS_MAX)}
-    expected = {**few, wire.OTHER: sum(many.values()) - sum(few.values())}
-    assert wire.decode(line(errors={"total": 1, "by": many})).errors_by == expected
-    told = json.loads(wire.encode(wire.Beat(1, wire.READY, errors_by=many)))
+    few = {f"kind{number}": number for number in range(heartbeat.KINDS_MAX)}
+    expected = {**few, heartbeat.OTHER: sum(many.values()) - sum(few.values())}
+    assert heartbeat.decode(line(errors={"total": 1, "by": many})).errors_by == expected
+    told = json.loads(heartbeat.encode(heartbeat.Beat(1, heartbeat.READY, errors_by=many)))
     assert told["errors"]["by"] == expected
 
 
 def test_providers_beyond_a_few_are_one_provider_on_both_ends():
     many = {f"p{number}": {"requests": 1.0} for number in range(100)}
-    rest = 100 - wire.PROVIDERS_MAX
-    read = wire.decode(line(usage=many)).usage
-    assert len(read) == wire.PROVIDERS_MAX + 1
-    assert read[wire.OTHER] == {"requests": rest}
-    told = json.loads(wire.encode(wire.Beat(1, wire.READY, usage=many)))
-    assert told["usage"][wire.OTHER] == {"requests": rest}
+    rest = 100 - heartbeat.PROVIDERS_MAX
+    read = heartbeat.decode(line(usage=many)).usage
+    assert len(read) == heartbeat.PROVIDERS_MAX + 1
+    assert read[heartbeat.OTHER] == {"requests": rest}
+    told = json.loads(heartbeat.encode(heartbeat.Beat(1, heartbeat.READY, usage=many)))
+    assert told["usage"][heartbeat.OTHER] == {"requests": rest}
 
 
 def test_a_name_of_any_length_is_cut_and_those_that_are_then_the_same_are_one():
     long = {"k" * 10_000 + str(number): 1 for number in range(3)}
-    assert wire.decode(line(errors={"by": long})).errors_by == {"k" * wire.NAME_MAX: 3}
+    assert heartbeat.decode(line(errors={"by": long})).errors_by == {"k" * heartbeat.NAME_MAX: 3}
 
 
 def test_a_worker_with_many_kinds_of_errors_still_tells_its_calls():
     many = {f"an error of its own, told by its message, number {number}": 1 for number in range(5000)}
-    beat = wire.Beat(1, wire.READY, calls=(wire.Call("r", "j"),), errors_by=many)
-    assert wire.decode(wire.encode(beat)).calls == beat.calls
+    beat = heartbeat.Beat(1, heartbeat.READY, calls=(heartbeat.Call("r", "j"),), errors_by=many)
+    assert heartbeat.decode(heartbeat.encode(beat)).calls == beat.calls

@@ -7,8 +7,8 @@ import contextlib
 import os
 import time
 
-from mindbot_worker import job_beats
-from mindbot_worker.jobs.outbox import Outbox
+from mindbot_worker.jobs.reporter import Outbox
+from mindbot_worker.protocol import job_beats
 
 _AGAIN = 0.25
 """Seconds after which a worker whose socket was full is told again."""

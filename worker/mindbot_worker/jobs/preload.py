@@ -10,9 +10,11 @@ import os
 import sys
 
 from mindbot_worker import agent_path
-from mindbot_worker.jobs import entry, warm_up  # noqa: F401 - imported here, they are shared by all job processes
-from mindbot_worker.jobs.signals import settle
-from mindbot_worker.output.stdio import guard
+from mindbot_worker.jobs import (
+    warm_imports,  # noqa: F401 - imported here, they are shared by all job processes
+)
+from mindbot_worker.jobs.process_setup import settle
+from mindbot_worker.logging.nonblocking_output import guard
 
 # In the forkserver only: it has no multiprocessing parent, and it is no program of ours or of the user.
 if multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]:

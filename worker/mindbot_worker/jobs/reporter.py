@@ -1,17 +1,76 @@
-"""What one call has to report, gathered in its job process and sent as it changes."""
+"""Gathers what one call has to report in its job process, and sends it to the worker as it changes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 from collections import Counter
 
-from mindbot_worker import wire
-from mindbot_worker.jobs.outbox import Outbox
-from mindbot_worker.jobs.turns import Turns
-from mindbot_worker.reports import ENDING, STARTING, Report, encode
-from mindbot_worker.usage import Meter
+from livekit.agents import APIStatusError
+
+from mindbot_worker.jobs.answer_times import Turns
+from mindbot_worker.protocol import heartbeat, job_beats
+from mindbot_worker.protocol.job_reports import ENDING, STARTING, Report, encode
+from mindbot_worker.providers.usage_meter import Meter
+
+_LENGTH_MAX = 400
+
+
+def one_line(error: object) -> str:
+    # the body of a provider's answer may hold what was said, or a part of the key
+    text = error.message if isinstance(error, APIStatusError) else str(error)
+    said = " ".join(text.split())
+    return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:_LENGTH_MAX]
+
+
+_MARK = "__mindbot_counted__"
+
+
+def is_new(error: object) -> bool:
+    """Whether this error was not asked about before. What cannot be marked is always new."""
+    if getattr(error, _MARK, False):
+        return False
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        setattr(error, _MARK, True)
+    return True
+
+
+class Outbox:
+    """Sends to the worker's socket at `path`; what finds no room there is dropped, and the next report says it all."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._opened_by = 0
+
+    def send(self, datagram: bytes, *fds: int) -> bool:
+        """`fds` go along: the worker gets descriptors of its own for the same files."""
+        try:
+            self._connected().sendmsg([datagram], job_beats.rights(*fds))
+        except OSError:
+            return False
+        return True
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None or self._opened_by != os.getpid():
+            fresh = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            try:
+                fresh.connect(self._path)
+            except OSError:
+                fresh.close()
+                raise
+            self._socket, self._opened_by = fresh, os.getpid()
+        return self._socket
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
 
 _APART = 0.25
 """Reports of mere activity are at least this far apart; a change goes at once."""
@@ -115,7 +174,7 @@ class CallReporter:
             self._fatal,
             self._of_providers,
             self._failed,
-            wire.rounded(self.usage.totals()),
+            heartbeat.rounded(self.usage.totals()),
             dict(self._summary),
             self._present,
             self._gone_at,

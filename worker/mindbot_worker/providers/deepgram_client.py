@@ -11,8 +11,8 @@ from livekit.agents.utils import http_context
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mindbot_worker.providers.visits import Provider, TooManyRequests, Visit
-from mindbot_worker.usage import Meter
+from mindbot_worker.providers.request_gate import Provider, TooManyRequests, Visit
+from mindbot_worker.providers.usage_meter import Meter
 
 NAME = "deepgram"
 

@@ -10,8 +10,8 @@ import httpx2
 import openai
 
 from mindbot_worker.providers import tls
-from mindbot_worker.providers.visits import Provider, TooManyRequests, Visit
-from mindbot_worker.usage import Meter
+from mindbot_worker.providers.request_gate import Provider, TooManyRequests, Visit
+from mindbot_worker.providers.usage_meter import Meter
 
 NAME = "openai"
 

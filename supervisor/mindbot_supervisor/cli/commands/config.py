@@ -36,7 +36,7 @@ def check(
     """Check the settings."""
     loaded, _ = _checked(context)
     from mindbot_config.errors import ConfigError
-    from mindbot_supervisor import from_settings
+    from mindbot_supervisor.daemon.configuration import from_settings
 
     try:
         from_settings.check_command(loaded)
@@ -61,7 +61,7 @@ def show(
     """Show each setting with its value and its source; secrets are hidden."""
     loaded, credentials = _checked(context)
     from mindbot_config.show import show as rows_of
-    from mindbot_supervisor import auto_limits
+    from mindbot_supervisor.daemon.configuration import auto_limits
 
     rows = rows_of(loaded, credentials, auto_limits.resolved(loaded.settings))
     if output.on_terminal():
@@ -81,7 +81,7 @@ def _checked(context: typer.Context) -> tuple[Loaded, Credentials]:
         credentials.check()
     except ConfigError as exc:
         raise bad_config(exc) from exc
-    from mindbot_supervisor import from_settings
+    from mindbot_supervisor.daemon.configuration import from_settings
 
     try:
         from_settings.check_log_file(loaded)

@@ -54,8 +54,8 @@ def explain(
 
 def _from_disk(flags: Flags, worker: str, without: Unavailable) -> dict[str, Any]:
     """The newest journal entry of the worker, or of the slot. Raises Unavailable where there is none."""
-    from mindbot_config.paths import resolve
-    from mindbot_supervisor.ops.journal import newest_first
+    from mindbot_config.files.paths import resolve
+    from mindbot_supervisor.observability.flight_journal import newest_first
 
     folder = resolve(load(flags).settings, os.environ, os.geteuid()).state_dir / "flight"
     try:

@@ -15,13 +15,12 @@ import typer
 
 from mindbot_supervisor import client
 from mindbot_supervisor.cli import options
+from mindbot_supervisor.cli.commands.rollout import LOOK_EVERY, follow
 from mindbot_supervisor.cli.options import flags_of, socket_path
 from mindbot_supervisor.cli.terminal import output
 from mindbot_supervisor.cli.typer_classes import Command, CommandWithNumbers, new_app
 from mindbot_supervisor.client import expected_from
 from mindbot_supervisor.errors import BadUsage, SupervisorError
-
-from .rollout import LOOK_EVERY, follow
 
 UPGRADE_TIMEOUT = 70.0
 """Seconds until the daemon has proved that the new version can start."""

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from mindbot_supervisor import client
-from mindbot_supervisor.child_environment import for_children
 from mindbot_supervisor.cli import options
 from mindbot_supervisor.cli.options import flags_of, socket_path
 from mindbot_supervisor.cli.terminal import output
 from mindbot_supervisor.cli.typer_classes import Command, new_app
 from mindbot_supervisor.client import expected_from
 from mindbot_supervisor.errors import BadUsage, Refused
+from mindbot_supervisor.processes.child_environment import for_children
 
 SECONDS, SECONDS_MAX = 10, 3600
 PATIENCE = 30.0

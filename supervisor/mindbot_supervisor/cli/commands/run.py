@@ -34,7 +34,7 @@ def run(
     flags, environ = flags_of(context), dict(os.environ)
     loaded = load(flags, environ)
     from mindbot_config.errors import ConfigError
-    from mindbot_supervisor import app as daemon
+    from mindbot_supervisor.daemon import daemon
 
     gc.freeze()
     gc.enable()

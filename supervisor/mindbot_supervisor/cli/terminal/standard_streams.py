@@ -14,7 +14,7 @@ import os
 import sys
 from typing import TextIO
 
-from mindbot_config.standard_descriptors import is_open, open_null
+from mindbot_config.host.standard_descriptors import is_open, open_null
 from mindbot_supervisor.errors import SupervisorError
 
 IN_ASCII = {"→": "->", "…": "...", "–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "·": "-"}

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mindbot_config.shown_text import shown
-
-from . import output
+from mindbot_supervisor.cli.terminal import output
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,0 +1,147 @@
+"""Where workers whose daemon died bring their output: a socket in the runtime directory, always of the same name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mindbot_supervisor.control.connection_limits import Acceptor, is_reserved
+from mindbot_supervisor.control.unix_sockets import UnixListener, listen, peer
+from mindbot_supervisor.processes.pipes.worker_output import Output
+
+NAME = "output.sock"
+READ_BYTES = 64 * 1024
+STRANGERS_MAX = 128
+"""Connections that have not said yet which worker they come from."""
+HELLO_TIMEOUT = 10.0
+"""Seconds for a connection to say it."""
+HELLO_MAX = 1024
+"""Bytes of what it says."""
+PER_WORKER_MAX = 8
+"""Connections of one worker; its job processes may have some of their own. A further one takes the oldest's place."""
+LOOK = 1.0
+"""Seconds between two looks at who has not said it in time."""
+
+
+@dataclass(slots=True)
+class _Guest:
+    connection: socket.socket
+    since: float = field(default_factory=time.monotonic)
+    hello: bytes = b""
+    worker: str = ""
+    output: Output | None = None
+
+
+class Rejoin:
+    """Takes connections of our own user only; the first line of each says which leftover it comes from.
+
+    `output_of` makes the reader of a leftover's lines, or returns None for a name that is none.
+    """
+
+    def __init__(self, runtime_dir: Path, output_of: Callable[[str], Output | None]) -> None:
+        self._path = runtime_dir / NAME
+        self._output_of = output_of
+        self._loop = asyncio.get_running_loop()
+        self._guests: dict[int, _Guest] = {}
+        self._listener: UnixListener | None = None
+        self._acceptor: Acceptor | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def keep(self) -> list[str]:
+        """Listen, if workers would not find our socket; its name where it had been there before.
+
+        Raises Refused or BadConfig where something else has the name: only lines of leftovers are lost by that.
+        """
+        before = self._listener
+        if before is not None and before.in_place:
+            return []
+        fresh = listen(self._path)
+        self._stop_listening()
+        self._listener, self._acceptor = fresh, Acceptor(fresh.socket, self._take)
+        return [NAME] if before is not None else []
+
+    def close(self) -> None:
+        self._stop_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+        for fd in list(self._guests):
+            self._leave(fd)
+
+    def _stop_listening(self) -> None:
+        if self._acceptor is not None and self._listener is not None:
+            self._acceptor.stop()
+            self._listener.remove()
+            self._listener.socket.close()
+
+    def _take(self, connection: socket.socket) -> None:
+        if peer(connection)[1] != os.geteuid() or is_reserved(connection.fileno()):
+            connection.close()
+            return
+        strangers = [fd for fd, guest in self._guests.items() if guest.output is None]
+        if len(strangers) >= STRANGERS_MAX:
+            self._leave(strangers[0])
+        self._guests[connection.fileno()] = _Guest(connection)
+        self._loop.add_reader(connection.fileno(), self._read, connection.fileno())
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        """Send away who has not said who it is."""
+        due = time.monotonic() - HELLO_TIMEOUT
+        for fd, guest in list(self._guests.items()):
+            if guest.output is None and guest.since < due:
+                self._leave(fd)
+        strangers = any(guest.output is None for guest in self._guests.values())
+        self._timer = self._loop.call_later(LOOK, self._look) if strangers else None
+
+    def _read(self, fd: int) -> None:
+        guest = self._guests[fd]
+        try:
+            data = guest.connection.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data or not self._feed(guest, data):
+            self._leave(fd)
+
+    def _feed(self, guest: _Guest, data: bytes) -> bool:
+        """False for somebody who does not belong here."""
+        if guest.output is None:
+            guest.hello += data
+            hello, newline, data = guest.hello.partition(b"\n")
+            if not newline:
+                return len(guest.hello) <= HELLO_MAX
+            guest.hello, guest.worker = b"", _name(hello[:HELLO_MAX])
+            guest.output = self._output_of(guest.worker)
+            self._keep_few(guest.worker)
+        if guest.output is None:
+            return False
+        guest.output.feed(data, time.monotonic())
+        return True
+
+    def _keep_few(self, worker: str) -> None:
+        theirs = [fd for fd, guest in self._guests.items() if guest.output is not None and guest.worker == worker]
+        for fd in theirs[:-PER_WORKER_MAX]:
+            self._leave(fd)
+
+    def _leave(self, fd: int) -> None:
+        guest = self._guests.pop(fd)
+        self._loop.remove_reader(fd)
+        guest.connection.close()
+        if guest.output is not None:
+            guest.output.close(time.monotonic())
+
+
+def _name(hello: bytes) -> str:
+    try:
+        found = json.loads(hello)
+    except (ValueError, RecursionError):
+        return ""
+    return str(found.get("worker", "")) if isinstance(found, dict) else ""

@@ -1,0 +1,3 @@
+"""The runtime directory: claimed by one daemon, kept complete and fresh. Imports errors only. Nothing in here
+serves.
+"""

@@ -1,0 +1,3 @@
+"""Limits of the host on processes: descriptors, pids, threads. Imports core. Nothing in here decides which worker
+waits.
+"""

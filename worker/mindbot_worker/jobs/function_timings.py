@@ -1,0 +1,74 @@
+"""What `monitor_performance` measured, and the log lines made of it. Kept for each process: each call has its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from mindbot_worker.jobs.percentiles import Percentiles
+
+SLOW, SUMMARY = "performance.slow", "performance.summary"
+
+logger = logging.getLogger(__name__)
+
+
+class Timings:
+    """What is known of one function since the last summary."""
+
+    __slots__ = ("cpu", "failed", "seconds", "slow")
+
+    def __init__(self) -> None:
+        self.seconds = Percentiles()
+        self.cpu, self.failed, self.slow = 0.0, 0, 0
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "count": self.seconds.count,
+            "p50": _rounded(self.seconds.at(50) or 0.0),
+            "p95": _rounded(self.seconds.at(95) or 0.0),
+            "max": _rounded(self.seconds.highest),
+            "cpu": _rounded(self.cpu),
+            "slow": self.slow,
+            "failed": self.failed,
+        }
+
+
+_timings: dict[str, Timings] = {}
+_lock = threading.Lock()
+"""Functions that are not coroutines may run in threads."""
+
+
+def record(name: str, seconds: float, cpu: float, failed: bool, slow_after: float) -> None:
+    with _lock:
+        timings = _timings.get(name) or _timings.setdefault(name, Timings())
+        timings.seconds.add(seconds)
+        timings.cpu += cpu
+        timings.failed += failed
+        slow = seconds > slow_after
+        timings.slow += slow
+        first = slow and timings.slow == 1
+    if first:
+        logger.warning(
+            "a function is slow",
+            extra={
+                "event": SLOW,
+                "function": name,
+                "seconds": _rounded(seconds),
+                "cpu": _rounded(cpu),
+                "slow_after": slow_after,
+            },
+        )
+
+
+def log_summary() -> None:
+    """What was measured since the last time: once at the end of each call, in its job process."""
+    with _lock:
+        told = {name: timings.told() for name, timings in _timings.items()}
+        _timings.clear()
+    if told:
+        logger.info("how long functions took in this call", extra={"event": SUMMARY, "functions": told})
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 6 if seconds < 0.001 else 4)

@@ -1,0 +1,228 @@
+"""Every private attribute of LiveKit that this worker reads or sets, in one place.
+
+Read from livekit-agents 1.8.9 (worker.py, ipc/proc_pool.py, ipc/supervised_proc.py, ipc/job_proc_executor.py).
+What another version lacks is reported as absent here rather than failing in the middle of a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from multiprocessing import forkserver, resource_tracker
+from typing import Any
+
+from livekit.agents import AgentServer, JobContext, WorkerOptions
+from livekit.agents.job import RunningJobInfo
+from livekit.agents.utils import http_context
+from livekit.agents.worker import _DefaultLoadCalc
+from livekit.rtc import _ffi_client
+
+from mindbot_worker.livekit_adapter import job_forkserver
+
+READ_FROM = "1.8.9"
+
+
+def get(server: AgentServer, name: str, default: Any = None) -> Any:
+    return getattr(server, f"_{name}", default)
+
+
+def put(server: AgentServer, name: str, value: Any) -> None:
+    """Set an option that LiveKit keeps as `_name`; one that this version does not have is left alone."""
+    if hasattr(server, f"_{name}"):
+        setattr(server, f"_{name}", value)
+
+
+def has_own_load(server: AgentServer) -> bool:
+    """Whether the user chose a load function; `WorkerOptions` fills in LiveKit's default by itself."""
+    return server.load_fnc is not None and server.load_fnc != _DefaultLoadCalc.get_load
+
+
+def has_own_idle_processes(server: AgentServer) -> bool:
+    defaults = (AgentServer._default_num_idle_processes, WorkerOptions.num_idle_processes)
+    return not any(get(server, "num_idle_processes") is default for default in defaults)
+
+
+def reserved_slots(server: AgentServer) -> int:
+    """Requests that were answered with "available" and whose job has not been launched yet."""
+    return int(get(server, "reserved_slots", 0))
+
+
+def override_effective_load(server: AgentServer, effective: Callable[[], float]) -> None:
+    """LiveKit guesses what a reserved slot weighs: from the idle processes, or the load per call. We know it."""
+    if hasattr(server, "_get_effective_load"):
+        server._get_effective_load = effective  # type: ignore[method-assign]
+
+
+def send_nothing(server: AgentServer) -> None:
+    """A server that never connects would keep for ever what it has to tell, each message with a task that waits."""
+
+    async def drop(_: Any) -> None: ...
+
+    put(server, "queue_msg", drop)
+
+
+def share_tls() -> None:
+    """Make the TLS context of LiveKit's HTTP sessions, which it keeps for the whole process; with the environment that
+    its worker would set first.
+    """
+    for name in ("_set_default_cert_env", "_create_ssl_context"):
+        if (function := getattr(http_context, name, None)) is not None:
+            function()
+
+
+def share_native_library() -> None:
+    """Load the library that joins rooms, which starts no thread by that: processes forked later need not relocate it
+    again (7 to 12 ms of CPU and 5 MiB for each of them).
+    """
+    if (find := getattr(_ffi_client, "get_ffi_lib", None)) is not None:
+        find()
+
+
+def load(server: AgentServer) -> float:
+    return float(get(server, "worker_load", 0.0))
+
+
+def is_connecting(server: AgentServer) -> bool:
+    return bool(get(server, "connecting", False))
+
+
+def connection_failed(server: AgentServer) -> bool:
+    return bool(get(server, "connection_failed", False))
+
+
+def is_closing(server: AgentServer) -> bool:
+    return server.draining or bool(getattr(_pool(server), "_closed", False))
+
+
+def _pool(server: AgentServer) -> Any:
+    return get(server, "proc_pool")
+
+
+def executors(server: AgentServer) -> list[Any]:
+    return list(getattr(_pool(server), "processes", ()))
+
+
+def running_job(executor: Any) -> RunningJobInfo | None:
+    job: RunningJobInfo | None = getattr(executor, "running_job", None)
+    return job
+
+
+def pid(executor: Any) -> int | None:
+    number = getattr(executor, "pid", None)
+    return number if isinstance(number, int) else None
+
+
+def died(executor: Any) -> bool:
+    """Whether a job process that is gone was killed, or ended with an error of its own."""
+    exitcode = getattr(executor, "exitcode", None)
+    return bool(getattr(executor, "killed", False)) or exitcode not in (0, None)
+
+
+def nobody_knows_how(executor: Any) -> bool:
+    """Whether the server that would have told how this job process ended is gone itself."""
+    return job_forkserver.is_shared() and getattr(executor, "exitcode", None) == job_forkserver.UNTOLD
+
+
+def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], None]) -> None:
+    """`process_ready`, `process_closed`, `process_job_launched`; the pool exists once `run()` has begun."""
+    pool = _pool(server)
+    if pool is not None and hasattr(pool, "on"):
+        pool.on(event, callback)
+
+
+def job_ending(context: JobContext) -> asyncio.Future[Any] | None:
+    """Done as soon as the job is told to end. LiveKit itself says so only once the entrypoint has returned."""
+    told = getattr(context, "_on_shutdown", None)
+    for cell in getattr(told, "__closure__", None) or ():
+        future = getattr(cell.cell_contents, "_shutdown_fut", None)
+        if isinstance(future, asyncio.Future):
+            return future
+    return None
+
+
+async def close_pool(server: AgentServer) -> None:
+    """What `aclose()` leaves undone when the server has not come up yet."""
+    pool = _pool(server)
+    if pool is not None and hasattr(pool, "aclose"):
+        await pool.aclose()
+
+
+async def hold_process_start(server: AgentServer, seconds: float) -> None:
+    """Occupy one of the places in which the pool starts processes."""
+    places = getattr(_pool(server), "_init_sem", None)
+    if isinstance(places, asyncio.Semaphore):
+        async with places:
+            await asyncio.sleep(seconds)
+
+
+def open_for_calls(server: AgentServer) -> None:
+    """Let the server register with the first warm job process; it would wait until all of them are warm."""
+    enough = getattr(_pool(server), "_idle_ready", None)
+    if isinstance(enough, asyncio.Event):
+        enough.set()
+
+
+_IDLE = "_default_num_idle_processes"
+
+
+def idle_processes(server: AgentServer) -> int:
+    """How many job processes the pool keeps waiting for a call."""
+    wanted = getattr(_pool(server), _IDLE, 0)
+    return wanted if isinstance(wanted, int) else 0
+
+
+def keep_idle(server: AgentServer, wanted: int) -> None:
+    """Have it keep so many from now on; with 0 it starts none but those that a call waits for."""
+    pool = _pool(server)
+    if hasattr(pool, _IDLE):
+        setattr(pool, _IDLE, wanted)
+
+
+def start_processes(server: AgentServer, wanted: int) -> None:
+    """See that so many job processes wait for a call or are about to, as the pool's own `_main_task` does."""
+    pool = _pool(server)
+    start, tasks = getattr(pool, "_proc_spawn_task", None), getattr(pool, "_spawn_tasks", None)
+    if start is None or not isinstance(tasks, set) or is_closing(server):
+        return
+    for _ in range(wanted - warm_processes(server) - len(tasks)):
+        _run(start(), tasks)
+
+
+def end_processes(server: AgentServer, beyond: int) -> None:
+    """End job processes that wait for a call, all but so many."""
+    pool = _pool(server)
+    queue, tasks = getattr(pool, "_warmed_proc_queue", None), getattr(pool, "_close_tasks", None)
+    if not isinstance(queue, asyncio.Queue) or not isinstance(tasks, set):
+        return
+    while queue.qsize() > beyond:
+        _run(queue.get_nowait().aclose(), tasks)
+
+
+def _run(work: Coroutine[Any, Any, None], tasks: set[Any]) -> None:
+    """Among the pool's own tasks, as it does it."""
+    task = asyncio.ensure_future(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+def warm_processes(server: AgentServer) -> int:
+    """Job processes that wait for a call."""
+    queue = getattr(_pool(server), "_warmed_proc_queue", None)
+    return queue.qsize() if isinstance(queue, asyncio.Queue) else 0
+
+
+def active_jobs(server: AgentServer) -> set[str]:
+    return {job.job.id for each in executors(server) if (job := running_job(each)) is not None}
+
+
+def process_ids(server: AgentServer) -> set[int]:
+    """Every process known to belong to this worker: after their parent's death ppid would not lead to them."""
+    return {number for number in _process_ids(server) if isinstance(number, int) and number > 1}
+
+
+def _process_ids(server: AgentServer) -> Iterator[Any]:
+    yield from (pid(each) for each in executors(server))
+    yield pid(get(server, "inference_executor"))
+    if not job_forkserver.is_shared():
+        yield getattr(forkserver._forkserver, "_forkserver_pid", None)
+        yield getattr(resource_tracker._resource_tracker, "_pid", None)

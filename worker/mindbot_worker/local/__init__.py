@@ -1,4 +1,0 @@
-"""Local stand-ins for OpenAI and Deepgram beside a local livekit-server: `python -m mindbot_worker.local`.
-
-For development and tests on loopback. Nothing here imports livekit.agents, so it starts in a fraction of a second.
-"""

@@ -1,0 +1,125 @@
+"""A reply that failed is not followed by silence: the caller is asked again, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from livekit.agents import (
+    AgentSession,
+    APIError,
+    ErrorEvent,
+    JobContext,
+    SpeechCreatedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    llm,
+)
+from livekit.agents.voice import SpeechHandle
+
+from mindbot_config.sections.voice import Voice
+from mindbot_worker.providers.fallbacks import is_refusal
+from mindbot_worker.sdk.call_failure import Terms, fail_soon, has_begun
+
+_MOUTH_RESTS = 2.0
+"""Seconds from a failure of the voice to the excuse, which is its next trial: some faults are over by then."""
+_MUTE = 10.0
+"""Seconds without a voice after which there is no further trial, however few there were: each may take as long."""
+
+
+class Excuses:
+    """After each failed reply says `voice.excuse`; after `voice.failed_replies` of them in a row ends the call.
+
+    Failed is a reply that met an error, one that the model left empty, and one that never came because nothing could
+    hear what the caller said. It is answered for when its turn is over: LiveKit prepares replies while the caller still
+    speaks, and what is said then is cut off with the next word.
+    """
+
+    def __init__(self, context: JobContext, session: AgentSession[Any], voice: Voice) -> None:
+        self._context, self._session, self._voice = context, session, voice
+        self._in_a_row = 0
+        self._failing_since = 0.0
+        self._errors = 0
+        """Errors of replies so far."""
+        self._last: Any = None
+        self._unheard = False
+        """Whether the caller has said something of which nothing was understood yet."""
+        self._owed = False
+        """Whether the excuse waits for the caller to pause."""
+        session.on("error", self._on_error)
+        session.on("speech_created", self._on_speech)
+        session.on("user_state_changed", self._on_caller)
+        session.on("user_input_transcribed", self._on_transcript)
+
+    def say(self) -> None:
+        """At once, or when the caller pauses: nobody hears what is said while they speak themselves."""
+        if has_begun(self._context):
+            return
+        if self._session.user_state == "speaking":
+            self._owed = True
+            return
+        self._owed = self._unheard = False
+        if self._voice.excuse:
+            with contextlib.suppress(RuntimeError):  # the session is closing
+                # no part of the conversation: to the model there was no reply
+                self._session.say(self._voice.excuse, add_to_chat_ctx=False)
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        error = event.error
+        if error.recoverable:
+            return
+        if error.type in ("llm_error", "tts_error"):
+            self._errors += 1
+            self._last = error
+        elif error.type == "stt_error" and self._unheard and not is_refusal(error.error):
+            # LiveKit connects it again by itself, and whoever has said nothing waits for nothing. With a refused key
+            # the session is about to close, and the apology comes.
+            self._failed(error)
+
+    def _on_speech(self, event: SpeechCreatedEvent) -> None:
+        errors, is_reply = self._errors, event.source == "generate_reply"
+        event.speech_handle.add_done_callback(lambda speech: self._on_done(speech, errors, is_reply))
+
+    def _on_done(self, speech: SpeechHandle, errors: int, is_reply: bool) -> None:
+        if speech.interrupted or not speech.scheduled:
+            return
+        if is_reply and errors == self._errors and not speech.chat_items:
+            self._tell_empty()
+        if errors != self._errors:
+            self._failed(self._last)
+        elif is_reply:
+            self._in_a_row = 0
+
+    def _tell_empty(self) -> None:
+        """An answer with nothing in it is no error to LiveKit."""
+        mind = self._session.llm
+        if isinstance(mind, llm.LLM):
+            error = APIError("the answer was empty", retryable=False)
+            told = llm.LLMError(timestamp=time.time(), label=mind.label, error=error, recoverable=False)
+            mind.emit("error", told)
+
+    def _failed(self, error: Any) -> None:
+        now = time.monotonic()
+        self._failing_since = self._failing_since if self._in_a_row else now
+        self._in_a_row += 1
+        mute = error.type == "tts_error" and now - self._failing_since > _MUTE
+        if mute or self._in_a_row >= self._voice.failed_replies:
+            fail_soon(self._context, error, Terms(self._voice.apology, self._voice.on_failure), self._session)
+        elif error.type == "tts_error":
+            asyncio.get_running_loop().call_later(_MOUTH_RESTS, self.say)
+        else:
+            self.say()
+
+    def _on_caller(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._unheard = True
+        elif self._owed and self._unheard:
+            self.say()
+        else:
+            self._owed = False  # what was said in the end is understood, and answered
+
+    def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
+        if event.transcript.strip():
+            self._unheard = False

@@ -1,0 +1,112 @@
+"""What each request to a provider passes, whatever library makes it: a seat, a rest if one is asked for, the count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mindbot_worker.protocol import heartbeat
+from mindbot_worker.providers.concurrency_limit import Seat, Seats
+from mindbot_worker.providers.rate_limit_pause import Holding, asks_to_wait, retry_after
+from mindbot_worker.providers.usage_meter import Meter
+
+RATE_LIMITED = "provider.rate_limited"
+
+PATIENCE = 3.0
+"""Seconds that a request waits for the end of a hold. A longer one fails it at once: then a fallback or an apology is
+better for the caller than silence."""
+
+logger = logging.getLogger(__name__)
+
+
+class TooManyRequests(Exception):
+    """The provider has asked to be left alone for `seconds` more; the request was not sent."""
+
+    def __init__(self, provider: str, seconds: float) -> None:
+        super().__init__(f"{provider} has asked for fewer requests; not sent, try again in {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class Provider:
+    """The way to `name` of one call: `concurrency` requests at one time, of all calls of this daemon together."""
+
+    def __init__(self, name: str, concurrency: int, meter: Meter) -> None:
+        directory = os.environ.get(heartbeat.RUNTIME_DIR)
+        self._directory = Path(directory) if directory else None
+        self.name, self._meter = name, meter
+        self._seats = Seats(self._directory, name, concurrency, meter)
+        self._holdings: dict[str, Holding] = {}
+
+    async def enter(self, model: str, within: float | None) -> Visit:
+        """Wait until a request may be made. Raises TimeoutError after `within` seconds, and TooManyRequests."""
+        until = None if within is None else time.monotonic() + within
+        holding = self._holding(model)
+        self._refuse_if_long(holding)  # nor wait for a seat then
+        seat = await self._seats.take(within)
+        try:
+            await self._rest(holding, until)
+        except BaseException:
+            seat.give_back()
+            raise
+        self._meter.count(self.name, requests=1)
+        return Visit(self.name, model, seat, holding, self._meter)
+
+    def _holding(self, model: str) -> Holding:
+        """A limit of theirs is one of a model."""
+        if model not in self._holdings:
+            self._holdings[model] = Holding(self._directory, f"{self.name}-{model}")
+        return self._holdings[model]
+
+    async def _rest(self, holding: Holding, until: float | None) -> None:
+        """With the seat held, which keeps the order."""
+        while seconds := self._refuse_if_long(holding):
+            if until is not None and time.monotonic() + seconds > until:
+                raise TimeoutError
+            self._meter.waited(self.name, seconds, long=seconds > 1)
+            await asyncio.sleep(seconds)
+
+    def _refuse_if_long(self, holding: Holding) -> float:
+        if (seconds := holding.remaining()) > PATIENCE:
+            self._meter.count(self.name, held=1)
+            raise TooManyRequests(self.name, seconds)
+        return seconds
+
+
+class Visit:
+    """One request, from when it may be sent until `leave`, which may be called twice."""
+
+    def __init__(self, provider: str, model: str, seat: Seat, holding: Holding, meter: Meter) -> None:
+        self._provider, self._model, self._seat, self._holding, self._meter = provider, model, seat, holding, meter
+        self._began = time.monotonic()
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        if not asks_to_wait(status, headers):
+            if status >= 400:
+                self.failed()
+            self._holding.accepted(self._began)
+            return
+        self._meter.count(self._provider, rate_limited=1)
+        asked = retry_after(headers)
+        if (seconds := self._holding.refused(self._began, asked)) is not None:
+            logger.warning(
+                "a provider asks for fewer requests",
+                extra={
+                    "event": RATE_LIMITED,
+                    "provider": self._provider,
+                    "model": self._model,
+                    "status": status,
+                    "seconds": round(seconds, 1),
+                    "asked": asked is not None,
+                },
+            )
+
+    def failed(self) -> None:
+        """There was no answer, or none of use."""
+        self._meter.count(self._provider, errors=1)
+
+    def leave(self) -> None:
+        self._seat.give_back()

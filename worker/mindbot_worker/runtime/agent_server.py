@@ -1,0 +1,146 @@
+"""Runs an AgentServer from its start to its last call: `server.run()`, never LiveKit's command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from livekit.agents import AgentServer, __version__
+
+from mindbot_config.settings import Settings
+from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.logging.json_lines import summarise
+from mindbot_worker.protocol import heartbeat as wire
+from mindbot_worker.runtime import memory_report
+from mindbot_worker.runtime.capacity import Capacity
+from mindbot_worker.runtime.heartbeat import Heartbeat, LoopPulse, Vitals
+from mindbot_worker.runtime.inbox import Inbox
+from mindbot_worker.runtime.job_processes import PoolWatch
+from mindbot_worker.runtime.registration import Registration
+from mindbot_worker.runtime.shutdown import ConfigFailure, StopRequest, Unreachable, WorkerFailure
+from mindbot_worker.runtime.synthetic_calls import SyntheticCalls
+
+DRAINING = "serving.draining"
+
+_CLOSE_LIMIT = 400.0
+"""LiveKit's own limits for closing a call add up to 385 s; after that something hangs."""
+_UNSTARTED_LIMIT = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+async def drain(server: AgentServer, limit: float) -> None:
+    """Take no new calls and wait for those there are, `limit` seconds at most (0: not at all); then close."""
+    if limit:  # LiveKit would read 0 as "without a limit"
+        try:
+            await server.drain(timeout=limit)  # type: ignore[arg-type]
+        except TimeoutError:
+            calls = len(internals.active_jobs(server))
+            logger.warning("the drain deadline has passed", extra={"event": DRAINING, "calls": calls, "limit": limit})
+    try:
+        await asyncio.wait_for(server.aclose(), _CLOSE_LIMIT)
+    except TimeoutError:
+        logger.error("the calls could not be closed in time", extra={"event": DRAINING, "limit": _CLOSE_LIMIT})
+
+
+async def abandon(server: AgentServer, serving: asyncio.Task[Any]) -> None:
+    """Asked to stop while still starting: there are no calls, and LiveKit's drain() would wait for the start."""
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await serving
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(internals.close_pool(server), _UNSTARTED_LIMIT)
+
+
+ENDED, VERSION = "serving.ended", "serving.version"
+
+
+class Runner:
+    """One server, its pulse and its end. `run` returns when the worker was asked to stop and has drained."""
+
+    def __init__(
+        self, server: AgentServer, settings: Settings, vitals: Vitals, heartbeat: Heartbeat, capacity: Capacity
+    ) -> None:
+        self._server, self._settings, self._vitals, self._capacity = server, settings, vitals, capacity
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._inbox: Inbox | None = None
+        self._pulse = LoopPulse(heartbeat, vitals, settings.limits.beat_interval, self._refresh)
+        self._registration = Registration(server, vitals, wanted=settings.worker.registered, changed=self._pulse.nudge)
+
+    async def run(self, stop: StopRequest, inbox: Inbox) -> None:
+        """Raises WorkerFailure if the server cannot start or ends by itself."""
+        _compare_versions()
+        tidy = memory_report.Tidy()
+        tidy.settle()
+        self._start(self._pulse.run(), "pulse")
+        self._registration.observe()
+        serving = self._start(self._server.run(unregistered=not self._settings.worker.registered), "serve")
+        # One turn of the loop: the pool then exists, and has not started a process yet.
+        await asyncio.sleep(0)
+        pool = PoolWatch(self._server, self._vitals.calls, inbox, self._pulse.nudge, tidy)
+        pool.install()
+        inbox.listen(asyncio.get_running_loop(), pool.on_report, pool.on_coming)
+        self._inbox = inbox
+        if interval := self._settings.worker.memory_interval:
+            self._start(memory_report.report(interval), "memory")
+        if interval := self._settings.worker.synthetic_interval:
+            self._start(self._call_when_ready(interval), "synthetic")
+        stopping = self._start(stop.wait(), "stop")
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            raise self._failure(serving)
+        await self._end(serving, stop.reason)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine, name=f"mindbot-{name}")
+        self._tasks.add(task)
+        return task
+
+    def _refresh(self) -> None:
+        """Before each beat: what is read from the server rather than told by it."""
+        if self._inbox is not None:
+            self._inbox.keep()
+        self._vitals.load = self._capacity.share_taken()
+        self._vitals.pids = internals.process_ids(self._server)
+        self._registration.refresh()
+
+    async def _call_when_ready(self, interval: float) -> None:
+        await self._registration.ready.wait()
+        await SyntheticCalls(self._server, self._capacity, interval).run()
+
+    async def _end(self, serving: asyncio.Task[Any], reason: str) -> None:
+        self._vitals.state = wire.DRAINING
+        self._pulse.nudge()
+        calls = len(internals.active_jobs(self._server))
+        logger.info("no new calls are taken", extra={"event": DRAINING, "reason": reason, "calls": calls})
+        if self._registration.up:
+            await drain(self._server, self._settings.pool.drain_timeout)
+        else:
+            await abandon(self._server, serving)
+        self._pulse.beat()
+        logger.info("the worker has ended", extra={"event": ENDED})
+
+    def _failure(self, serving: asyncio.Task[Any]) -> WorkerFailure:
+        exc = serving.exception()
+        if internals.connection_failed(self._server):
+            return Unreachable(self._vitals.problem or "cannot reach livekit")
+        if exc is None:
+            return WorkerFailure("the agent server ended by itself")
+        kind = ConfigFailure if isinstance(exc, ValueError) and not self._registration.up else WorkerFailure
+        failure = kind(f"the agent server failed: {summarise(exc)}")
+        failure.__cause__ = exc
+        return failure
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _compare_versions() -> None:
+    if __version__ != internals.READ_FROM:
+        said = f"livekit-agents {__version__} is not {internals.READ_FROM}, which this worker was made for"
+        logger.warning(said, extra={"event": VERSION})

@@ -1,0 +1,208 @@
+"""How many calls a worker takes: its load, LiveKit's counting made ours, and how many warm job processes it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import psutil
+from livekit.agents import AgentServer, JobRequest
+
+from mindbot_config.host import resource_limits
+from mindbot_config.host.cgroups import Mounts
+from mindbot_worker.livekit_adapter import internals, job_forkserver
+
+FULL = 1.0
+"""LiveKit's worker gives this load the status FULL; only calls reach it, never the host's pressure."""
+
+WITH_ROOM = 0.65
+"""A worker with room stays below livekit-server's `agents.target_load`, 0.7 by default. From there on the server
+counts a worker as nothing (`JobRequestAffinity` in pkg/service/agentservice.go, 1.13.5): when all of them are there,
+it dispatches a call to nobody and says so to nobody, whatever their status."""
+
+
+def load_of(calls: int, max_calls: int, pressure: float) -> float:
+    """The load to report: a busy host makes the worker less preferred, but only `max_calls` calls make it full."""
+    if calls >= max_calls:
+        return FULL
+    return WITH_ROOM * max(calls / max_calls, min(max(pressure, 0.0), 1.0))
+
+
+class HostPressure:
+    """The share of the CPU time that was in use, over the last second or more.
+
+    Of the host's, or of the quota of the own cgroup, whichever has less left: in a container with two CPUs of 64 the
+    host looks idle while the container cannot keep up.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        window: float = 1.0,
+        mounts: Mounts | None = None,
+    ) -> None:
+        self._clock = clock
+        self._window = window
+        self._mounts = mounts or Mounts.find()
+        self._groups = [(folder, quota) for folder, quota, _ in resource_limits.quotas(self._mounts)]
+        self._taken_at = clock()
+        self._busy, self._total = _cpu_seconds()
+        self._used = self._used_by_groups()
+        self._share = 0.0
+
+    def __call__(self) -> float:
+        now = self._clock()
+        if now - self._taken_at >= self._window:
+            busy, total = _cpu_seconds()
+            used = self._used_by_groups()
+            if total > self._total:
+                host = (busy - self._busy) / (total - self._total)
+                self._share = min(max(host, self._of_quotas(used, now - self._taken_at), 0.0), 1.0)
+            self._taken_at, self._busy, self._total, self._used = now, busy, total, used
+        return self._share
+
+    def _used_by_groups(self) -> list[float | None]:
+        return [resource_limits.cpu_seconds_used(self._mounts, folder) for folder, _ in self._groups]
+
+    def _of_quotas(self, used: Sequence[float | None], seconds: float) -> float:
+        """The largest share of a quota that was used."""
+        shares = [
+            (after - before) / (quota * seconds)
+            for (_, quota), before, after in zip(self._groups, self._used, used, strict=True)
+            if before is not None and after is not None
+        ]
+        return max(shares, default=0.0)
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    times = psutil.cpu_times()
+    # guest time is part of user time already
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+logger = logging.getLogger(__name__)
+
+REFUSED = "job.refused"
+
+OnRequest = Callable[[JobRequest], Awaitable[None]]
+
+
+class Capacity:
+    """The seats of one worker. A user's own load function is kept, and `max_calls` holds beside it."""
+
+    def __init__(self, server: AgentServer, max_calls: int) -> None:
+        self._server = server
+        self._max = max_calls
+        self._pressure = HostPressure()
+        self._asked: set[str] = set()
+        self._ours = not internals.has_own_load(server)
+
+    def install(self) -> None:
+        if self._ours:
+            self._server.load_fnc = self.load
+            internals.put(self._server, "load_threshold", FULL)
+            internals.override_effective_load(self._server, self.effective_load)
+        internals.put(self._server, "request_fnc", self._guarded(internals.get(self._server, "request_fnc")))
+
+    def load(self) -> float:
+        """The load function; LiveKit calls it in a thread."""
+        return load_of(len(internals.active_jobs(self._server)), self._seats(), self._pressure())
+
+    def effective_load(self) -> float:
+        """The load with the calls that were promised a seat."""
+        return load_of(self._taken(), self._seats(), self._pressure())
+
+    def share_taken(self) -> float:
+        """For people: the share of the seats that are taken, or what the user's own function says."""
+        return self._taken() / self._max if self._ours else internals.load(self._server)
+
+    @property
+    def full(self) -> bool:
+        return self._taken() >= self._seats()
+
+    def _seats(self) -> int:
+        """`max_calls`; where no job process can be started any more, what is left of warm ones."""
+        if not job_forkserver.is_gone():
+            return self._max
+        left = len(internals.active_jobs(self._server)) + internals.warm_processes(self._server)
+        return min(self._max, left)
+
+    def _taken(self) -> int:
+        active = internals.active_jobs(self._server)
+        # LiveKit gives a slot back a moment after its job was launched: that one is not counted twice
+        reserved = internals.reserved_slots(self._server) - len(self._asked & active)
+        return len(active) + max(reserved, 0)
+
+    def _guarded(self, on_request: OnRequest | None) -> OnRequest:
+        async def accept(request: JobRequest) -> None:
+            await request.accept()
+
+        decide = on_request or accept
+
+        @functools.wraps(decide)
+        async def on_request_within_max_calls(request: JobRequest) -> Any:
+            self._asked.add(request.id)
+            try:
+                if self._taken() > self._seats():
+                    logger.info(
+                        "no seat is free",
+                        extra={"event": REFUSED, "job": request.id, "room": request.room.name, "limit": self._seats()},
+                    )
+                    # terminate=True, LiveKit's default, would keep the other workers from taking the call
+                    return await request.reject(terminate=False)
+                return await decide(request)
+            finally:
+                self._asked.discard(request.id)
+
+        return on_request_within_max_calls
+
+
+AFTER, WITHIN = 1.0, 3.0
+"""Seconds after the last call began; and seconds at most, where calls begin one after the other."""
+
+
+class Refill:
+    """`hold` is told whether to start no warm processes. Belongs to the loop's thread."""
+
+    def __init__(self, hold: Callable[[bool], None]) -> None:
+        self._hold = hold
+        self._due: asyncio.TimerHandle | None = None
+        self._since = 0.0
+
+    def call_started(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._due is None:
+            self._since = loop.time()
+            self._hold(True)
+        else:
+            self._due.cancel()
+        self._due = loop.call_at(min(loop.time() + AFTER, self._since + WITHIN), self._go_on)
+
+    def _go_on(self) -> None:
+        self._due = None
+        self._hold(False)
+
+
+KEPT = 15.0
+"""Seconds after which those that no call has taken are ended."""
+
+
+class Ahead:
+    """`start` is told how many processes are to be warm, `end_surplus` that no more than usual are. Belongs to the
+    loop's thread.
+    """
+
+    def __init__(self, start: Callable[[int], None], end_surplus: Callable[[], None]) -> None:
+        self._start, self._end_surplus = start, end_surplus
+        self._over: asyncio.TimerHandle | None = None
+
+    def prepare(self, processes: int) -> None:
+        if self._over is not None:
+            self._over.cancel()
+        self._over = asyncio.get_running_loop().call_later(KEPT, self._end_surplus)
+        self._start(processes)

@@ -1,0 +1,100 @@
+"""`robust_entrypoint`: whatever goes wrong in an agent, its caller is not left with silence.
+
+from mindbot_worker import connect_with_retry, robust_entrypoint
+
+@server.rtc_session()
+@robust_entrypoint(apology="Sorry, something broke. Please call again.", on_failure="close")
+async def call(context: JobContext) -> None:
+    await connect_with_retry(context)
+    ...
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, overload
+
+from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
+
+from mindbot_worker.jobs import session_metrics
+from mindbot_worker.jobs.entrypoint import JOB
+from mindbot_worker.sdk.call_failure import OnFailure, Terms, fail, fail_soon
+from mindbot_worker.sdk.connect_with_retry import CONNECTION, CallEnded, ConnectFailed, Patience, is_connection_error
+
+Entry = Callable[[JobContext], Awaitable[None]]
+
+
+@overload
+def robust_entrypoint(entrypoint: Entry, /) -> Entry: ...
+@overload
+def robust_entrypoint(
+    *, retries: int = 3, apology: str | None = None, on_failure: OnFailure | None = None
+) -> Callable[[Entry], Entry]: ...
+def robust_entrypoint(
+    entrypoint: Entry | None = None,
+    /,
+    *,
+    retries: int = 3,
+    apology: str | None = None,
+    on_failure: OnFailure | None = None,
+) -> Any:
+    """An error of the connection before a session was started: the entrypoint is called again, `retries` times, after
+    1, 2, 4 … seconds. Any other error, and a session that LiveKit closed because of one: it is told once
+    (`notify_error`), the caller hears `apology`, and the call ends as `on_failure` says. Both are the settings' unless
+    given here (`voice.apology`, `voice.on_failure`).
+    """
+    terms = Terms(apology, on_failure)
+    if entrypoint is None:
+        return functools.partial(_robust, retries=retries, terms=terms)
+    return _robust(entrypoint, retries=retries, terms=terms)
+
+
+def _robust(entrypoint: Entry, *, retries: int, terms: Terms) -> Entry:
+    @functools.wraps(entrypoint)
+    async def robust(context: JobContext) -> None:
+        session_metrics.observe(context.job.id, lambda session: _watch(context, session, terms))
+        try:
+            await _insist(entrypoint, context, retries)
+        except CallEnded:
+            return
+        except Exception as exc:
+            await _end(context, exc, terms)
+
+    return robust
+
+
+async def _insist(entrypoint: Entry, context: JobContext, retries: int) -> None:
+    patience = Patience(context)
+    for attempt in range(1, retries + 2):
+        try:
+            await entrypoint(context)
+            return
+        except Exception as exc:
+            if attempt > retries or not _again(context, exc):
+                raise
+            failed = exc
+        await patience.after(failed, attempt)
+
+
+def _again(context: JobContext, error: Exception) -> bool:
+    """A second session beside the first would speak over it; and who tried often enough has said so."""
+    if isinstance(error, ConnectFailed) or not is_connection_error(error):
+        return False
+    return session_metrics.latest(context.job.id) is None
+
+
+async def _end(context: JobContext, error: Exception, terms: Terms) -> None:
+    kind = CONNECTION if is_connection_error(error) else JOB
+    reporter = session_metrics.reporter_of(context.job.id)
+    if reporter is not None:
+        reporter.failed()
+    await fail(context, error, terms, kind=kind)
+
+
+def _watch(context: JobContext, session: AgentSession[Any], terms: Terms) -> None:
+    def on_close(event: CloseEvent) -> None:
+        if event.reason is CloseReason.ERROR:
+            fail_soon(context, event.error, terms, session)
+
+    session.on("close", on_close)
