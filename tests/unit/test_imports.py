@@ -1,101 +1,30 @@
-"""Who may import what: the layers of the design, read off the source."""
+"""Who may import what: import-linter's contracts in pyproject.toml, and that they would notice."""
 
-import ast
+import tomllib
 from pathlib import Path
 
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[2]
-SUPERVISOR = ROOT / "supervisor" / "mindbot_supervisor"
-LIVEKIT = SUPERVISOR / "runtime" / "livekit_api.py"
-IMPURE = {
-    "asyncio",
-    "datetime",
-    "logging",
-    "os",
-    "random",
-    "select",
-    "socket",
-    "subprocess",
-    "sys",
-    "threading",
-    "time",
-}
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
-WIRES = {"wire", "wire_inbox", "wire_template", "descriptors", "shortage"}
-"""The protocols between supervisor and worker, and what they are made of: all that both sides share."""
+@pytest.mark.parametrize("name", [contract["id"] for contract in CONTRACTS])
+def test_the_contract_is_kept(name, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = lint_imports(str(ROOT / "pyproject.toml"), limit_to_contracts=(name,), cache_dir=None, no_logo=True)
+    assert code == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, relative ones resolved."""
-    package = list(
-        path.relative_to(
-            next(r for r in (ROOT / "supervisor", ROOT / "worker", ROOT / "config") if r in path.parents)
-        ).parts[:-1]
+def test_a_broken_contract_is_noticed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    broken = tmp_path / "broken.toml"
+    broken.write_text(
+        "[tool.importlinter]\nroot_packages = ['mindbot_config', 'mindbot_worker', 'mindbot_supervisor']\n"
+        "[[tool.importlinter.contracts]]\nid = 'upside-down'\nname = 'upside down'\ntype = 'layers'\n"
+        "layers = ['mindbot_supervisor.core', 'mindbot_supervisor.daemon']\n"
     )
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            names.add(".".join([*base, *([node.module] if node.module else [])]))
-            if not node.module:
-                names |= {".".join([*base, alias.name]) for alias in node.names}
-    return names
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
-
-
-def starts(names: set[str], *prefixes: str) -> set[str]:
-    return {name for name in names if any(name == p or name.startswith(p + ".") for p in prefixes)}
-
-
-def ident(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-@pytest.mark.parametrize("path", files(SUPERVISOR), ids=ident)
-def test_the_supervisor_imports_of_the_worker_only_the_wire_and_of_livekit_its_api_in_one_file(path):
-    names = imported(path)
-    assert starts(names, "livekit") <= ({"livekit.api"} if path == LIVEKIT else set())
-    if "mindbot_worker" in names:
-        tree = ast.parse(path.read_text())
-        froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "mindbot_worker"]
-        assert all(alias.name in WIRES for node in froms for alias in node.names)
-    assert starts(names, "mindbot_worker") <= {"mindbot_worker", *(f"mindbot_worker.{wire}" for wire in WIRES)}
-
-
-@pytest.mark.parametrize("path", files(SUPERVISOR / "core"), ids=ident)
-def test_the_core_is_pure(path):
-    names = imported(path)
-    assert not starts(names, *IMPURE)
-    allowed = ("mindbot_supervisor.core", "mindbot_config.sections", "mindbot_worker.protocol.heartbeat")
-    assert starts(names, "mindbot_supervisor", "mindbot_config", "mindbot_worker") == starts(names, *allowed)
-
-
-@pytest.mark.parametrize("path", files(SUPERVISOR / "runtime"), ids=ident)
-def test_the_runtime_knows_the_core_and_not_the_operators_side(path):
-    assert not starts(
-        imported(path), "mindbot_supervisor.observability", "mindbot_supervisor.daemon.daemon", "mindbot_supervisor.cli"
-    )
-
-
-@pytest.mark.parametrize("path", files(SUPERVISOR / "ops"), ids=ident)
-def test_the_operators_side_is_handed_callables_and_never_imports_the_runtime(path):
-    assert not starts(
-        imported(path), "mindbot_supervisor.processes", "mindbot_supervisor.daemon.daemon", "mindbot_supervisor.cli"
-    )
-
-
-@pytest.mark.parametrize("path", files(ROOT / "config"), ids=ident)
-def test_the_settings_depend_on_pydantic_only(path):
-    assert not starts(imported(path), "mindbot_supervisor", "mindbot_worker", "livekit", "aiohttp", "structlog")
-
-
-@pytest.mark.parametrize("path", files(ROOT / "worker"), ids=ident)
-def test_the_worker_knows_nothing_of_the_supervisor(path):
-    assert not starts(imported(path), "mindbot_supervisor")
+    code = lint_imports(str(broken), cache_dir=None, no_logo=True)
+    assert code != EXIT_STATUS_SUCCESS
+    assert "upside down BROKEN" in capsys.readouterr().out

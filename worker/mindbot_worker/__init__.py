@@ -28,9 +28,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindbot_worker.sdk.connect_with_retry import CallEnded, ConnectFailed, connect_with_retry
+    from mindbot_worker.jobs.connection_errors import CallEnded
+    from mindbot_worker.jobs.notify_error import notify_error
+    from mindbot_worker.sdk.connect_with_retry import ConnectFailed, connect_with_retry
     from mindbot_worker.sdk.limited_clients import limited_deepgram_session, limited_openai_client
-    from mindbot_worker.sdk.notify_error import notify_error
     from mindbot_worker.sdk.performance import monitor_performance
     from mindbot_worker.sdk.recovered_conversation import recovered_conversation
     from mindbot_worker.sdk.robust_entrypoint import robust_entrypoint
@@ -50,13 +51,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CallEnded": "sdk.connect_with_retry",
+    "CallEnded": "jobs.connection_errors",
     "ConnectFailed": "sdk.connect_with_retry",
     "connect_with_retry": "sdk.connect_with_retry",
     "limited_deepgram_session": "sdk.limited_clients",
     "limited_openai_client": "sdk.limited_clients",
     "monitor_performance": "sdk.performance",
-    "notify_error": "sdk.notify_error",
+    "notify_error": "jobs.notify_error",
     "recovered_conversation": "sdk.recovered_conversation",
     "robust_entrypoint": "sdk.robust_entrypoint",
     "watch_audio": "sdk.watch_audio",

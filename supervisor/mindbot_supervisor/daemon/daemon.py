@@ -26,7 +26,7 @@ from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.workers.model import Change, Ref
 from mindbot_supervisor.core.workers.snapshot import take
-from mindbot_supervisor.daemon import listening_sockets
+from mindbot_supervisor.daemon import handed_over_state, listening_sockets
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.reload import Reloader
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
@@ -306,7 +306,7 @@ class Daemon:
     def _resume(self, state: handover.State) -> None:
         """Go on where the version before was."""
         self._records.resume(state.flights, self._started)
-        upgrader.resume(self._engine, state)
+        handed_over_state.resume(self._engine, state)
         beats = ((ref, history.beat) for ref, history in self._engine.pool.histories.items())
         self._usage.resume((ref, beat.usage) for ref, beat in beats if beat is not None)
         self._metrics.resume(self._engine.pool.histories.items())
@@ -323,16 +323,16 @@ class Daemon:
         engine, bound = self._engine, self._sockets
         return handover.State(
             pool=take(engine.pool),
-            children=upgrader.children_of(engine),
+            children=handed_over_state.children_of(engine),
             lock=bound.directory.lock,
             control=bound.control.socket.fileno(),
             http=bound.http_fd,
             names=bound.directory.instance.fds,
             control_place=bound.control.place,
             started=self._started,
-            template=upgrader.template_of(engine),
-            jobservers=upgrader.jobservers_of(engine),
-            rescue=upgrader.rescue_of(engine),
+            template=handed_over_state.template_of(engine),
+            jobservers=handed_over_state.jobservers_of(engine),
+            rescue=handed_over_state.rescue_of(engine),
             flights=self._records.saved(),
             descriptors=self._descriptors.inherited,
         )

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Collection, MutableSet
 from dataclasses import dataclass
+from typing import Protocol
 
-from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core import log_events
-from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.core.workers.snapshot import put
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.processes.child_process import Child
-from mindbot_supervisor.recovery.recovery_tasks import Known
 from mindbot_supervisor.upgrade import handover
 from mindbot_supervisor.upgrade.upgrade_check import NewVersion, own_command
 
@@ -27,6 +21,16 @@ ANSWER_FIRST = 0.2
 """Seconds in which whoever asked for the upgrade has the answer."""
 SETTLE = 5.0
 """Seconds that sweeps of dead workers may take before an upgrade."""
+
+
+class Engine(Protocol):
+    """What an upgrade needs to know of whatever drives the pool."""
+
+    @property
+    def pool(self) -> Pool: ...
+
+    async def settled(self, within: float) -> None:
+        """Return when no sweep of a dead worker is under way, or after so many seconds."""
 
 
 @dataclass(slots=True)
@@ -102,67 +106,6 @@ class Upgrader:
             self._new = None
         words = f"exec failed: {why.strerror}" if isinstance(why, OSError) else str(why) or type(why).__name__
         self.note(log_events.UPGRADE_REFUSED, "error", detail=words)
-
-
-def children_of(engine: Engine) -> list[handover.ChildState]:
-    """What the next version must know of every child that runs."""
-    return [
-        handover.ChildState(
-            slot=ref.slot,
-            generation=ref.generation,
-            pid=child.pid,
-            pidfd=child.pidfd.fileno(),
-            beats=child.beats.fileno(),
-            leash=child.leash.fileno(),
-            output=child.output.fileno(),
-            held=base64.b64encode(held).decode(),
-        )
-        for ref, (child, held) in engine.children().items()
-    ]
-
-
-def template_of(engine: Engine) -> handover.TemplateState | None:
-    """The template that forks workers now, if there is one; one that is still being built is left behind."""
-    template = engine.launcher.template
-    if template is None or template.socket is None:
-        return None
-    digest = engine.launch.digest()
-    pidfd, sock, output = template.pidfd.fileno(), template.socket.fileno(), template.output.fileno()
-    return handover.TemplateState(template.pid, pidfd, sock, output, digest)
-
-
-def jobservers_of(engine: Engine) -> list[handover.JobserverState]:
-    return [
-        handover.JobserverState(pid, template, [(ref.slot, ref.generation) for ref in users])
-        for pid, template, users in engine.launcher.jobservers.known()
-    ]
-
-
-def rescue_of(engine: Engine) -> Known:
-    """What recoveries have learned from LiveKit."""
-    rescuer = engine.recoveries.rescuer
-    return rescuer.known() if rescuer is not None else Known()
-
-
-def resume_template(engine: Engine, state: handover.State) -> None:
-    """Fork from the template of the version before, unless the code has changed since."""
-    launcher, found = engine.launcher, state.template
-    for each in state.jobservers:
-        launcher.jobservers.watch(each.pid, each.template, [Ref(*user) for user in each.users])
-    if found is not None:
-        launcher.resume(found.pid, found.pidfd, found.socket, found.output, fits=found.digest == engine.launch.digest())
-
-
-def resume(engine: Engine, state: handover.State) -> None:
-    """Go on where the version before was."""
-    if engine.recoveries.rescuer is not None:
-        engine.recoveries.rescuer.remember(state.rescue)
-    put(engine.pool, state.pool, time.monotonic())
-    for each in state.children:
-        pidfd, beats, leash, output = map(Descriptor, each.fds())
-        child = Child(each.pid, pidfd, beats, leash, output)
-        engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
-    resume_template(engine, state)
 
 
 def become(proven: int, state: handover.State, signals: Collection[signal.Signals]) -> None:

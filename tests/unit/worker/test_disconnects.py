@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from livekit import rtc
 
-from mindbot_worker.jobs import room_watch, session_metrics
+from mindbot_worker.jobs import notify_error, room_watch, session_metrics
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.sdk import notify_error
 
 
 class Room(rtc.EventEmitter[Any]):

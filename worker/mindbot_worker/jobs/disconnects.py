@@ -15,8 +15,8 @@ from typing import Any
 
 from livekit import rtc
 
+from mindbot_worker.jobs.notify_error import tell
 from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.sdk.notify_error import tell
 
 LAG = 1.0
 """Seconds for which a loop stood still, from which on LiveKit's own timers in it are late as well."""

@@ -11,6 +11,7 @@ from typing import Any
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
 from mindbot_worker.jobs import beat, call_journal, function_timings, room_watch, session_metrics, takeover_wait
+from mindbot_worker.jobs.connection_errors import CallEnded
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.process_setup import Home, settle
@@ -18,7 +19,6 @@ from mindbot_worker.jobs.reporter import CallReporter, Outbox, is_new
 from mindbot_worker.livekit_adapter import loop_monitor, native_logs
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
-from mindbot_worker.sdk.connect_with_retry import CallEnded
 
 JOB = "job"
 """Kind of error: the agent's entrypoint raised."""

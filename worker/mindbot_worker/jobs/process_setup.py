@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor
+from mindbot_worker import stack_dump
 from mindbot_worker.logging import nonblocking_output
 from mindbot_worker.protocol import heartbeat
-from mindbot_worker.runtime import stack_dump
 
 _NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DUMP = (signal.SIGUSR2, signal.SIGUSR1)

@@ -8,7 +8,7 @@ import os
 
 from livekit.agents.telemetry import loop_monitor
 
-from mindbot_worker.runtime.environment import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
+from mindbot_worker.livekit_adapter.environment_variables import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
 
 
 async def begin() -> None:

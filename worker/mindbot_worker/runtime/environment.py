@@ -12,6 +12,7 @@ from mindbot_config.host.descriptors import Descriptor
 from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
 from mindbot_worker.livekit_adapter import lsb_release
+from mindbot_worker.livekit_adapter.environment_variables import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime.shutdown import ConfigFailure
 
@@ -19,8 +20,6 @@ Environ = MutableMapping[str, str]
 
 MINDBOT = "mindbot_worker.mindbot:server"
 
-LOOP_BLOCK_WARN_MS = "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"
-LOOP_BLOCK_WARN_MS_IN_CALLS = "MINDBOT_LOOP_BLOCK_WARN_MS"
 """What the one above is set to once a job process has a call."""
 _OFF, _LOOP_BLOCKED = "0", "250"
 """Milliseconds; LiveKit's own default is 100. A caller hears a quarter of a second, and from there on the monitor ticks

@@ -14,13 +14,14 @@ import uvloop
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.settings import Settings
+from mindbot_worker import stack_dump
 from mindbot_worker.logging import setup as output
 from mindbot_worker.logging.json_lines import Lines, summarise
 from mindbot_worker.logging.log_queue import LogQueue
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import heartbeat
-from mindbot_worker.runtime import agent_loader, environment, shutdown, stack_dump
+from mindbot_worker.runtime import agent_loader, environment, shutdown
 from mindbot_worker.runtime.call_book import Calls
 from mindbot_worker.runtime.heartbeat import Heartbeat, ThreadPulse, Vitals
 from mindbot_worker.runtime.inbox import Inbox

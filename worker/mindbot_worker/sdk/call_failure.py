@@ -15,8 +15,8 @@ from livekit.agents import AgentSession, APIConnectOptions, JobContext, tts
 
 from mindbot_config.load import from_environ
 from mindbot_worker.jobs import session_metrics
+from mindbot_worker.jobs.notify_error import tell
 from mindbot_worker.sdk import call_handover
-from mindbot_worker.sdk.notify_error import tell
 
 FIRST_SOUND, WHOLE = 5.0, 12.0
 """Seconds within which the voice must begin, and within which all of it must be over."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-import aiohttp
-from livekit import api, rtc
+from livekit import api
 from livekit.agents import JobContext
 
+from mindbot_worker.jobs.connection_errors import CONNECTION_ERRORS, CallEnded
 from mindbot_worker.jobs.reporter import one_line
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.sdk.performance import monitor_performance
@@ -52,23 +52,14 @@ class WaitingRoom:
 
 
 CONNECT_RETRIED = "job.connect_retried"
-CONNECTION = "connection"
-"""Kind of error: no connection, for good."""
+
+
 LOOK_EVERY = 1.0
 """Seconds between two looks at who is in the room while we wait to get into it."""
-_CONNECTION_ERRORS = (rtc.ConnectError, ConnectionError, TimeoutError, aiohttp.ClientConnectionError)
 
 
 class ConnectFailed(ConnectionError):
     """The room could not be joined, and it was tried often enough."""
-
-
-class CallEnded(Exception):
-    """There is no call any more: the caller has left, or the job was told to end. Nothing went wrong."""
-
-
-def is_connection_error(error: BaseException) -> bool:
-    return isinstance(error, _CONNECTION_ERRORS)
 
 
 def pause_after(attempt: int) -> float:
@@ -88,7 +79,7 @@ async def connect_with_retry(context: JobContext, retries: int = 3) -> None:
         try:
             await patience.unless_ending(context.connect())
             return
-        except _CONNECTION_ERRORS as exc:
+        except CONNECTION_ERRORS as exc:
             if attempt > retries:
                 raise ConnectFailed(f"cannot join the room, tried {attempt} times: {one_line(exc)}") from exc
             failed = exc

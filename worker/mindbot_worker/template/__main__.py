@@ -11,11 +11,11 @@ from pathlib import Path
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.host.standard_descriptors import open_standard
-from mindbot_worker import arguments
+from mindbot_worker import arguments, stack_dump
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import template_messages
-from mindbot_worker.runtime import environment, stack_dump
+from mindbot_worker.runtime import environment
 from mindbot_worker.runtime.shutdown import RanShort, WorkerFailure
 
 NAME = "mindbot-image"

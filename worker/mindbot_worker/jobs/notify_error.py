@@ -9,8 +9,8 @@ from typing import Any
 from livekit.agents import JobContext, get_job_context
 
 from mindbot_worker.jobs import session_metrics
+from mindbot_worker.jobs.connection_errors import CONNECTION, is_connection_error
 from mindbot_worker.jobs.reporter import is_new, one_line
-from mindbot_worker.sdk.connect_with_retry import CONNECTION, is_connection_error
 
 AGENT_ERROR = "agent.error"
 AGENT = "agent"
