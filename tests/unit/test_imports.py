@@ -23,7 +23,7 @@ IMPURE = {
 }
 
 
-WIRES = {"wire", "wire_inbox", "wire_template", "descriptors", "shortage"}
+WIRES = {"wire", "wire_inbox", "wire_log", "wire_template", "descriptors", "shortage"}
 """The protocols between supervisor and worker, and what they are made of: all that both sides share."""
 
 
@@ -93,7 +93,17 @@ def test_the_operators_side_is_handed_callables_and_never_imports_the_runtime(pa
 
 @pytest.mark.parametrize("path", files(ROOT / "config"), ids=ident)
 def test_the_settings_depend_on_pydantic_only(path):
-    assert not starts(imported(path), "mindbot_supervisor", "mindbot_worker", "livekit", "aiohttp", "structlog")
+    """`output` is not about settings: it has what all processes do with text, structlog's processors included."""
+    structlog = () if path.parent.name == "output" else ("structlog",)
+    assert not starts(imported(path), "mindbot_supervisor", "mindbot_worker", "livekit", "aiohttp", *structlog)
+
+
+def test_only_one_file_writes_json_that_leaves_a_process():
+    """`sources` gives it to pydantic, `example` writes TOML; `local` is no part of a service."""
+    exempt = {"strict_json.py", "spellings.py", "sources.py", "example.py", "livekit_api.py"}
+    product = [*files(SUPERVISOR), *files(ROOT / "config"), *files(ROOT / "worker")]
+    writers = [path for path in product if "json.dump" in path.read_text().replace("strict_json.dump", "")]
+    assert [ident(path) for path in writers if path.name not in exempt and path.parent.name != "local"] == []
 
 
 @pytest.mark.parametrize("path", files(ROOT / "worker"), ids=ident)
