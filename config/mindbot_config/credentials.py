@@ -1,6 +1,6 @@
-"""The credentials: how they are named and checked, and which texts in an environment or a command line are secret.
+"""The credentials: how they are named and checked; and which texts in an environment, settings or a command are secret.
 
-`secret_values` is the one list of what may never be shown; whoever masks a log, a status or a support file asks it.
+`secret_values` is the one list of what may never be shown; `output.redaction.Redactor` masks it in whatever leaves.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.output.redaction import MASK
 from mindbot_config.sections.base import split_url
 
 LIVEKIT_NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
@@ -19,18 +20,21 @@ NAMES = (*LIVEKIT_NAMES, "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 WEBHOOK_SECRET = "MINDBOT_WEBHOOK_SECRET"  # noqa: S105
 """What notices are signed with; the daemon's own, no worker gets it."""
 SECRET_NAMES = frozenset(NAMES) - {"LIVEKIT_URL"}
-HIDDEN = "***"
 
 _WORDS = (
     "API_?KEYS?", "KEY", "SECRETS?", "TOKENS?", "PASSWORDS?", "PASSWD", "PASSPHRASE", "PASS", "(?<=_)PWD",
     "CREDENTIALS?", "WEBHOOK_URL", "AUTHORIZATION",
 )  # fmt: skip
-_SECRET = re.compile(rf"(^|_)({'|'.join(_WORDS)})$", re.IGNORECASE)
-_COMMAND = "MINDBOT_POOL__COMMAND"
+_ENDINGS = r"\d+|OLD|NEW|DEV|TEST|STAGING|PROD|LIVE|BASE64|B64|JSON"
+_SECRET = re.compile(rf"(^|[_.])({'|'.join(_WORDS)})(_({_ENDINGS}))?$", re.IGNORECASE)
+"""Names whose whole value is secret. (PWD and OLDPWD are directories.)"""
+_COMMANDS = frozenset({"MINDBOT_POOL__COMMAND", "POOL.COMMAND"})
 _LENGTH_MIN = 8
 """Characters of a value that is secret by its variable's name: a shorter one would hide half of the text."""
 _PASSWORD_LENGTH_MIN = 6
-"""The same for a password within a URL."""
+"""The same for a password within a URL or a command."""
+_NO_WORD = r"(?=.*[A-Za-z])(?=.*[^A-Za-z])\S{4,}"
+"""A shorter one is secret if it is no word and no number: it is masked where it stands alone."""
 _TOKEN_LENGTH_MIN = 20
 """Characters from which on a user's name in a URL, or a part of its path, is taken for a token."""
 _LIVEKIT_SCHEMES = frozenset({"ws", "wss", "http", "https"})
@@ -95,33 +99,44 @@ class Credentials:
 # -- what is secret ----------------------------------------------------------------------------------------------------
 
 
-def secret_values(environ: Mapping[str, str]) -> frozenset[str]:
-    """Every text in these variables that must not be shown: whole values, and passwords and tokens within others."""
-    return frozenset(secret for name, value in environ.items() for secret in secrets_of(name, value))
+def secret_values(environ: Mapping[str, str], settings: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """Every text in these variables and settings (by dotted keys) that must not be shown: whole values where the name
+    says so, and passwords and tokens within others.
+    """
+    texts = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
+    named = (*environ.items(), *texts.items())
+    return frozenset(secret for name, value in named for secret in secrets_of(name, value))
 
 
 def secrets_of(name: str, value: str) -> frozenset[str]:
-    """The secret texts of one variable: its value where the name says so, and what a URL or a command has in it."""
+    """The secret texts of one variable or setting: its value where the name says so, and what a URL or a command has
+    in it.
+    """
     value = value.strip()
     found = set(_in_urls(value))
-    if is_secret_name(name) and len(value) >= _LENGTH_MIN:
+    if is_secret_name(name) and _is_worth(value, _LENGTH_MIN):
         found.add(value)
         if "://" in value:
             found |= set(_in_path(value))
-    if name.upper() == _COMMAND:
-        found |= {secret for secret in _in_command(value) if len(secret) >= _PASSWORD_LENGTH_MIN}
+    if name.upper() in _COMMANDS:
+        found |= {secret for secret in _in_command(value) if _is_worth(secret, _PASSWORD_LENGTH_MIN)}
     return frozenset(found)
 
 
+def _is_worth(secret: str, length_min: int) -> bool:
+    """Whether it can be masked without hiding half of the text."""
+    return len(secret) >= length_min or re.fullmatch(_NO_WORD, secret) is not None
+
+
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name holds a secret: *_KEY, *_SECRET, *_TOKEN, *_PASSWORD, *_PASS, *_PWD and so on."""
+    """Whether a variable or setting of this name holds a secret: *_KEY, *_TOKEN, *_PASSWORD, *_PWD, *_KEY_OLD …"""
     return _SECRET.search(name) is not None
 
 
 def mask_command(text: str) -> str:
     """A command line without its secrets: what follows `--token` and the like, NAME=value of such names, URLs."""
     for secret in sorted(_in_command(text), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+        text = text.replace(secret, MASK)
     return mask_urls(text)
 
 
@@ -129,8 +144,8 @@ def mask_urls(text: str) -> str:
     """The text without user:pass@ and secret parameters of the URLs in it."""
     if "://" not in text:
         return text
-    text = re.sub(_USER, HIDDEN, text)
-    return re.sub(_QUERY, lambda found: found[0].removesuffix(found[1]) + HIDDEN, text)
+    text = re.sub(_USER, MASK, text)
+    return re.sub(_QUERY, lambda found: found[0].removesuffix(found[1]) + MASK, text)
 
 
 def _in_urls(value: str) -> Iterator[str]:
@@ -140,9 +155,9 @@ def _in_urls(value: str) -> Iterator[str]:
     for found in re.finditer(_USER, value):
         user, colon, password = found[0].partition(":")
         secret = password if colon else user if len(user) >= _TOKEN_LENGTH_MIN else ""
-        yield from (each for each in {secret, unquote(secret)} if len(each) >= _PASSWORD_LENGTH_MIN)
+        yield from (each for each in {secret, unquote(secret)} if _is_worth(each, _PASSWORD_LENGTH_MIN))
     for found in re.finditer(_QUERY, value):
-        yield from (each for each in {found[1], unquote(found[1])} if len(each) >= _PASSWORD_LENGTH_MIN)
+        yield from (each for each in {found[1], unquote(found[1])} if _is_worth(each, _PASSWORD_LENGTH_MIN))
 
 
 def _in_path(url: str) -> Iterator[str]:
@@ -151,8 +166,8 @@ def _in_path(url: str) -> Iterator[str]:
         parts = urlsplit(url)
     except ValueError:
         return
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    if len(path) > _LENGTH_MIN:
+    path = (f"{parts.path}?{parts.query}" if parts.query else parts.path).lstrip("/")
+    if _is_worth(path, _LENGTH_MIN):
         yield path
     for part in parts.path.split("/"):
         drawn = any(each.isdigit() for each in part) and any(each.isalpha() for each in part)

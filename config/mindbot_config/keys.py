@@ -5,11 +5,11 @@ Also how nested values become flat ones and back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mindbot_config.output import strict_json
 from mindbot_config.sections.base import Section
 from mindbot_config.settings import Settings
 
@@ -77,4 +77,4 @@ def as_variable(value: Any) -> str:
         case Path():
             return str(value)
         case _:
-            return json.dumps(value)
+            return strict_json.dumps(value)

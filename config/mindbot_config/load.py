@@ -15,6 +15,7 @@ from mindbot_config import keys, messages
 from mindbot_config.credentials import NAMES, secret_values
 from mindbot_config.errors import ConfigError
 from mindbot_config.messages import Finding, Given
+from mindbot_config.output.redaction import Redactor
 from mindbot_config.settings import CHOSEN_SOURCES, Settings
 from mindbot_config.sources import AllSources, EnvironmentOnly, Model, Source
 
@@ -88,8 +89,7 @@ def _validated(reading: EnvironmentOnly) -> Settings:
         found = _wrong_types(given, reading.strict) | found
     problems = [problem for source in weakest_first for problem in source.problems] + messages.lines(found, given)
     if problems or settings is None:
-        secrets = secret_values(reading.merged())
-        raise ConfigError(*(messages.redact(problem, secrets) for problem in problems))
+        raise ConfigError(*map(Redactor(secret_values(reading.merged())), problems))
     return settings
 
 

@@ -6,16 +6,18 @@ A refusal names the key, the value, where it comes from, and what would be right
 from __future__ import annotations
 
 import difflib
-import json
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mindbot_config import keys
-from mindbot_config.credentials import HIDDEN, NAMES, mask_command, mask_urls
+from mindbot_config.credentials import NAMES, mask_command, mask_urls
+from mindbot_config.output import strict_json
+from mindbot_config.output.redaction import MASK
 from mindbot_config.settings import Clash, ClashError
 
 if TYPE_CHECKING:
@@ -186,7 +188,9 @@ def shown(key: str, value: Any) -> str:
         value = mask_command(value) if key == "pool.command" else mask_urls(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return strict_json.dumps(value)
 
 
 def quoted(key: str, value: Any) -> str:
@@ -201,16 +205,9 @@ def host_only(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port is not None else ""
     except ValueError:
-        return HIDDEN
+        return MASK
     if not (parts.scheme and parts.hostname):
-        return HIDDEN
+        return MASK
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     bare = f"{parts.scheme}://{host}{port}"
-    return bare if url.rstrip("/") == bare else f"{bare}/{HIDDEN}"
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with each of these values hidden, longest first."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    return bare if url.rstrip("/") == bare else f"{bare}/{MASK}"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from mindbot_config import keys
 from mindbot_config.credentials import NAMES, Credentials, secret_values
 from mindbot_config.load import Loaded
-from mindbot_config.messages import redact, shown
+from mindbot_config.messages import shown
+from mindbot_config.output.redaction import Redactor
 
 
 class Resolved(NamedTuple):
@@ -22,10 +23,11 @@ def show(
     loaded: Loaded, credentials: Credentials, resolved: Mapping[str, Resolved] | None = None
 ) -> list[tuple[str, str, str]]:
     """Key, effective value and source of every setting, then of every credential; no secret is among them."""
-    secrets = secret_values(loaded.environ)
+    values = keys.values(loaded.settings)
+    redact = Redactor(secret_values(loaded.environ, values))
     rows = []
-    for key, value in keys.values(loaded.settings).items():
-        text, source = redact(shown(key, value), secrets), loaded.sources[key]
+    for key, value in values.items():
+        text, source = redact(shown(key, value)), loaded.sources[key]
         if value == "auto" and resolved and key in resolved:
             text = f"{text} = {round(resolved[key].value, 1):g}"
             source = f"{source}; {resolved[key].origin}"

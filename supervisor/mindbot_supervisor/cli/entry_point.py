@@ -57,8 +57,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from mindbot_config.shown_text import shown
+    from mindbot_config.output.printable import printable
     from mindbot_supervisor.cli.terminal.standard_streams import complain
 
-    complain(f"{PROGRAM}: error: {shown(' '.join(message.split()))}")
+    complain(f"{PROGRAM}: error: {printable(' '.join(message.split()))}")
     return code

@@ -7,7 +7,6 @@ the way back to a running pool has to fail here.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import pkgutil
 import sys
@@ -16,14 +15,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from mindbot_config.credentials import Credentials, secret_values
+from mindbot_config.credentials import Credentials
 from mindbot_config.files.paths import resolve
 from mindbot_config.load import Loaded
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.workers import snapshot
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.observability.flight_recorder import Recorder
-from mindbot_supervisor.observability.logging.redaction import Redactor
 from mindbot_supervisor.observability.metrics import Metrics
 from mindbot_supervisor.observability.provider_usage import UsageBook
 from mindbot_supervisor.observability.status import View
@@ -65,11 +64,11 @@ def rehearse(state: handover.State, loaded: Loaded) -> None:
     snapshot.put(pool, state.pool, now)
     for each in state.children:
         each.held_bytes()
-    redactor = Redactor(secret_values(loaded.environ))
-    flights = Recorder(lambda _: None, redactor, time.monotonic, time.time, transcripts=lambda: False, stamp={})
+    clean = from_settings.redactor(loaded).clean
+    flights = Recorder(lambda _: None, clean, time.monotonic, time.time, transcripts=lambda: False, stamp={})
     flights.restore(state.flights)
     beats = ((ref, history.beat) for ref, history in pool.histories.items())
     UsageBook(settings.usage, lambda *_, **__: None, now).resume((ref, beat.usage) for ref, beat in beats if beat)
     Metrics().resume(pool.histories.items())
     pool.tick(now)
-    json.dumps(View("", 0, "", state.started).status(pool, now, time.time()))
+    strict_json.dumps(View("", 0, "", state.started).status(pool, now, time.time()))

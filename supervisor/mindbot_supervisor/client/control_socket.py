@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mindbot_config.output import strict_json
 from mindbot_supervisor.errors import BadConfig, Refused, SupervisorError, Unavailable
 
 TIMEOUT = 10.0
@@ -74,7 +75,7 @@ def _told_plainly(path: Path, timeout: float) -> Iterator[None]:
 
 def _request(method: str, page: str, fields: dict[str, object] | None) -> bytes:
     """HTTP/1.0: the daemon answers in one piece and closes the connection."""
-    body = json.dumps(fields).encode() if fields is not None else b""
+    body = strict_json.dump_bytes(fields) if fields is not None else b""
     about = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if fields is not None else ""
     return f"{method} {page} HTTP/1.0\r\nHost: localhost\r\n{about}\r\n".encode() + body
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mindbot_supervisor.control.connection_limits import Acceptor, is_reserved
 from mindbot_supervisor.control.unix_sockets import UnixListener, listen, peer
+from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 
 NAME = "output.sock"
-READ_BYTES = 64 * 1024
 STRANGERS_MAX = 128
 """Connections that have not said yet which worker they come from."""
 HELLO_TIMEOUT = 10.0
@@ -33,6 +33,7 @@ LOOK = 1.0
 class _Guest:
     connection: socket.socket
     since: float = field(default_factory=time.monotonic)
+    reader: PacedReader | None = None
     hello: bytes = b""
     worker: str = ""
     output: Output | None = None
@@ -70,8 +71,8 @@ class Rejoin:
         self._stop_listening()
         if self._timer is not None:
             self._timer.cancel()
-        for fd in list(self._guests):
-            self._leave(fd)
+        for guest in list(self._guests.values()):
+            self._leave(guest)
 
     def _stop_listening(self) -> None:
         if self._acceptor is not None and self._listener is not None:
@@ -83,60 +84,57 @@ class Rejoin:
         if peer(connection)[1] != os.geteuid() or is_reserved(connection.fileno()):
             connection.close()
             return
-        strangers = [fd for fd, guest in self._guests.items() if guest.output is None]
+        strangers = [guest for guest in self._guests.values() if guest.output is None]
         if len(strangers) >= STRANGERS_MAX:
             self._leave(strangers[0])
-        self._guests[connection.fileno()] = _Guest(connection)
-        self._loop.add_reader(connection.fileno(), self._read, connection.fileno())
+        guest = _Guest(connection)
+        guest.reader = PacedReader(connection, lambda data: self._feed(guest, data), lambda: self._leave(guest))
+        self._guests[connection.fileno()] = guest
+        guest.reader.start()
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK, self._look)
 
     def _look(self) -> None:
         """Send away who has not said who it is."""
         due = time.monotonic() - HELLO_TIMEOUT
-        for fd, guest in list(self._guests.items()):
+        for guest in list(self._guests.values()):
             if guest.output is None and guest.since < due:
-                self._leave(fd)
+                self._leave(guest)
         strangers = any(guest.output is None for guest in self._guests.values())
         self._timer = self._loop.call_later(LOOK, self._look) if strangers else None
 
-    def _read(self, fd: int) -> None:
-        guest = self._guests[fd]
-        try:
-            data = guest.connection.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data or not self._feed(guest, data):
-            self._leave(fd)
-
-    def _feed(self, guest: _Guest, data: bytes) -> bool:
-        """False for somebody who does not belong here."""
+    def _feed(self, guest: _Guest, data: bytes) -> int:
+        """How many bytes were taken. Somebody who does not belong here is sent away."""
+        taken = 0
         if guest.output is None:
             guest.hello += data
-            hello, newline, data = guest.hello.partition(b"\n")
+            hello, newline, rest = guest.hello.partition(b"\n")
             if not newline:
-                return len(guest.hello) <= HELLO_MAX
+                if len(guest.hello) > HELLO_MAX:
+                    self._leave(guest)
+                return len(data)
+            taken = len(data) - len(rest)
             guest.hello, guest.worker = b"", _name(hello[:HELLO_MAX])
             guest.output = self._output_of(guest.worker)
             self._keep_few(guest.worker)
         if guest.output is None:
-            return False
-        guest.output.feed(data, time.monotonic())
-        return True
+            self._leave(guest)
+            return len(data)
+        return taken + guest.output.feed(data[taken:], time.monotonic())
 
     def _keep_few(self, worker: str) -> None:
-        theirs = [fd for fd, guest in self._guests.items() if guest.output is not None and guest.worker == worker]
-        for fd in theirs[:-PER_WORKER_MAX]:
-            self._leave(fd)
+        theirs = [each for each in self._guests.values() if each.output is not None and each.worker == worker]
+        for guest in theirs[:-PER_WORKER_MAX]:
+            self._leave(guest)
 
-    def _leave(self, fd: int) -> None:
-        guest = self._guests.pop(fd)
-        self._loop.remove_reader(fd)
-        guest.connection.close()
+    def _leave(self, guest: _Guest) -> None:
+        if self._guests.pop(guest.connection.fileno(), None) is None or guest.reader is None:
+            return
+        guest.reader.stop()
         if guest.output is not None:
+            guest.output.feed_all(guest.reader.drain(), time.monotonic())
             guest.output.close(time.monotonic())
+        guest.connection.close()
 
 
 def _name(hello: bytes) -> str:

@@ -11,19 +11,20 @@ from typing import cast
 
 from aiohttp import hdrs, web
 
+from mindbot_config.output import strict_json
+from mindbot_config.output.redaction import Redactor
 from mindbot_supervisor.control.connection_limits import Acceptor, SpareDescriptors
 from mindbot_supervisor.control.connections import BODY_MAX, REQUEST_TIMEOUT, Connection, Connections
 from mindbot_supervisor.control.page_access import PageAccess
 from mindbot_supervisor.control.request_fields import BadFields, Command, read
 from mindbot_supervisor.control.unix_sockets import peer
 from mindbot_supervisor.errors import SupervisorError
+from mindbot_supervisor.observability.logging.masking import masking
 from mindbot_supervisor.observability.status import Json
-from mindbot_supervisor.observability.strict_json import dumps, loads
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Redact = Callable[[str], str]
-"""Takes secrets out of an answer."""
-_TEXTS = ("text/", "application/json", "application/openmetrics-text")
+GiveRedactor = Callable[[], Redactor]
+"""Gives the one in force."""
 SHUTDOWN = 1.0
 """Seconds that answers may take at the daemon's end."""
 
@@ -39,7 +40,7 @@ class Pages:
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
-def http_app(pages: Pages, redact: Redact, access: PageAccess) -> web.Application:
+def http_app(pages: Pages, redactor: GiveRedactor, access: PageAccess) -> web.Application:
     """The read-only pages, for whoever may read them."""
 
     @web.middleware
@@ -47,16 +48,16 @@ def http_app(pages: Pages, redact: Redact, access: PageAccess) -> web.Applicatio
         why = access.why_not(request)
         return await handler(request) if why is None else web.Response(text=f"{why}\n", status=403)
 
-    app = _app(redact, allowed_only)
+    app = _app(redactor, allowed_only)
     _add_pages(app, pages, access)
     return app
 
 
 def control_app(
-    pages: Pages, redact: Redact, commands: Mapping[str, Command], queries: Mapping[str, Command]
+    pages: Pages, redactor: GiveRedactor, commands: Mapping[str, Command], queries: Mapping[str, Command]
 ) -> web.Application:
     """The same pages, `POST /NAME` for each command and `GET /NAME` for each query; for our own user and root only."""
-    app = _app(redact, _peers_only)
+    app = _app(redactor, _peers_only)
     _add_pages(app, pages, PageAccess(local=True))
     for name, command in commands.items():
         app.router.add_post(f"/{name}", _serve(name, command))
@@ -65,15 +66,8 @@ def control_app(
     return app
 
 
-def _app(redact: Redact, *checks: Callable[..., Awaitable[web.StreamResponse]]) -> web.Application:
-    @web.middleware
-    async def redacted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        if isinstance(response, web.Response) and response.content_type.startswith(_TEXTS) and response.text:
-            response.text = redact(response.text)
-        return response
-
-    app = web.Application(client_max_size=BODY_MAX, middlewares=[_whole_request, redacted, *checks])
+def _app(redactor: GiveRedactor, *checks: Callable[..., Awaitable[web.StreamResponse]]) -> web.Application:
+    app = web.Application(client_max_size=BODY_MAX, middlewares=[_whole_request, masking(redactor), *checks])
     app.on_response_prepare.append(_bare_headers)
     return app
 
@@ -122,7 +116,7 @@ async def _given(request: web.Request) -> Mapping[str, object]:
     if not body:
         return {}
     try:
-        fields = loads(body)
+        fields = strict_json.loads(body)
     except ValueError:
         raise BadFields("the request is not JSON") from None
     if not isinstance(fields, dict):
@@ -131,7 +125,7 @@ async def _given(request: web.Request) -> Mapping[str, object]:
 
 
 def _json(answer: Json, status: int = 200) -> web.Response:
-    return web.Response(text=dumps(answer), status=status, content_type="application/json")
+    return web.Response(text=strict_json.dumps(answer), status=status, content_type="application/json")
 
 
 @web.middleware

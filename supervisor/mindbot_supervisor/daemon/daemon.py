@@ -16,10 +16,10 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from mindbot_config.credentials import WEBHOOK_SECRET, Credentials, secret_values
+from mindbot_config.credentials import WEBHOOK_SECRET, Credentials
 from mindbot_config.files.paths import Paths, resolve
 from mindbot_config.load import Loaded
-from mindbot_config.shown_text import shown
+from mindbot_config.output.printable import printable
 from mindbot_supervisor.control.operations import Operations
 from mindbot_supervisor.control.request_fields import Command, OfWorker
 from mindbot_supervisor.core import log_events
@@ -41,8 +41,7 @@ from mindbot_supervisor.monitoring.activities import Activities
 from mindbot_supervisor.observability.flight_journal import FlightRecords
 from mindbot_supervisor.observability.logging import uncaught_exceptions
 from mindbot_supervisor.observability.logging.log import Logs, utc_now
-from mindbot_supervisor.observability.logging.log_sink import Sink
-from mindbot_supervisor.observability.logging.redaction import Redactor
+from mindbot_supervisor.observability.logging.log_sink import FAILED
 from mindbot_supervisor.observability.metrics import Metrics
 from mindbot_supervisor.observability.notifications import Notices
 from mindbot_supervisor.observability.provider_usage import UsageBook
@@ -97,10 +96,9 @@ class Daemon:
             else listening_sockets.take_over(self._paths, state)
         )
         self._started = time.monotonic() if state is None else state.started
-        if state is None:
-            from_settings.check_log_file(loaded)
-        log, redactor = loaded.settings.log, Redactor(secret_values(loaded.environ))
-        self._sink = Sink(1, log.file)
+        log = loaded.settings.log
+        self._sink = from_settings.open_log(loaded, resumes=state is not None)
+        redactor = from_settings.redactor(loaded)
         self._logs = Logs(self._sink, level=log.level, style=log.format, redactor=redactor, now=utc_now)
         self._extra: dict[str, str] = {}
         """What the local services add to the workers' environment."""
@@ -111,8 +109,19 @@ class Daemon:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
+        """Whatever comes of it, what was logged is written."""
+        try:
+            return await self._run()
+        finally:
+            self._logs.begin()
+            self._logs.tick(all_of_it=True)
+            self._sink.close()
+
+    async def _run(self) -> int:
         self._signals = Signals()
         self._signals.listen()
+        self._loop = asyncio.get_running_loop()
+        self._sink.tell = self._sink_tells
         uncaught_exceptions.report_to(self._logs.note)
         self._activities = Activities(self._logs.note)
         prctl.become_subreaper()
@@ -127,6 +136,7 @@ class Daemon:
         if self._state is not None:
             self._resume(self._state)
         self._engine.start()
+        self._logs.begin()
         try:
             await self._serve()
             return await self._live()
@@ -139,7 +149,6 @@ class Daemon:
                 await self._serving.close()
             self._logs.note(log_events.SUPERVISOR_STOPPED, uptime=round(time.monotonic() - self._started, 3))
             await self._notices.close()
-            self._sink.close()
             self._sockets.close()
 
     async def _serve(self) -> None:
@@ -149,7 +158,8 @@ class Daemon:
 
         pages = Pages(self._status, self._readiness.unready, self._exposed)
         questions = {"explain": Command(OfWorker, self._explain)}
-        self._serving = Serving(self._sockets, self._reloader.loaded.settings.http, self._logs.note, self._logs.mask)
+        http = self._reloader.loaded.settings.http
+        self._serving = Serving(self._sockets, http, self._logs.note, self._logs.redactor)
         await self._serving.start(pages, self._operations.commands(), questions)
         self._files = RuntimeFiles(
             (self._sockets.directory.keep, self._serving.keep, self._engine.keep_files), self._logs.note
@@ -168,7 +178,7 @@ class Daemon:
         if gave_up is None:
             return OK
         self._logs.note(log_events.SUPERVISOR_FAILED, "critical", detail=gave_up.message, code=gave_up.code)
-        sys.stderr.write(f"mindbot-supervisor: error: {shown(gave_up.message)}\n")
+        sys.stderr.write(f"mindbot-supervisor: error: {printable(self._logs.mask(gave_up.message))}\n")
         return gave_up.code
 
     async def _serve_signals(self) -> None:
@@ -184,6 +194,8 @@ class Daemon:
         self._informing.attempt(self._readiness.inform_systemd, pause=False)
         self._keeping_files.attempt(self._files.keep)
         self._watching_env.attempt(self._reloader.watch_env)
+        self._writing_log.attempt(self._sink.revive)
+        self._telling.attempt(self._logs.tick)
         self._counting.attempt(self._count_usage)
 
     def _count_usage(self) -> None:
@@ -201,7 +213,10 @@ class Daemon:
             self._descriptors.popen,
         )
         if self._mode.local:
-            addresses = await services.start()
+            starting = asyncio.create_task(services.start())
+            await asyncio.sleep(0)  # they are started by now, and take longer than the log does
+            self._logs.begin()
+            addresses = await starting
             self._extra = {**addresses.environ(), **run_mode.worker_overrides(self._mode, self._loaded.settings)}
             detail = run_mode.explain(self._mode, addresses.livekit_url)
             self._logs.note(log_events.LOCAL_READY, mode=self._mode.value, detail=detail)
@@ -209,17 +224,14 @@ class Daemon:
 
     def _put_together(self) -> None:
         note = self._logs.note
-        names = ("systemd", "runtime files", "env watch", "usage")
-        informing, keeping, watching, counting = map(self._activities.add, names)
-        self._informing, self._keeping_files, self._watching_env, self._counting = (
-            informing,
-            keeping,
-            watching,
-            counting,
-        )
+        add = self._activities.add
+        self._informing, self._keeping_files = add("systemd"), add("runtime files")
+        self._watching_env, self._counting, self._telling = add("env watch"), add("usage"), add("log summaries")
+        self._writing_log = add("log writer", essential=True)
+        self._activities.watch("log", self._sink.problem)
         self._records = FlightRecords(
             self._paths.state_dir,
-            redact=self._logs.mask,
+            clean=self._logs.clean,
             transcripts=lambda: self._reloader.loaded.settings.log.log_transcripts,
             failed=lambda why: note(log_events.JOURNAL_FAILED, "warning", detail=why),
             writing=self._activities.add("journal writer"),
@@ -295,7 +307,7 @@ class Daemon:
     def _follow(self, loaded: Loaded) -> None:
         """New settings are in force."""
         self._logs.set_level(loaded.settings.log.level)
-        self._logs.set_redactor(Redactor(secret_values(loaded.environ)))
+        self._logs.learn(from_settings.redactor(loaded).values)
         self._notify(loaded)
         self._usage.follow(loaded.settings.usage)
         if self._serving is not None:
@@ -338,8 +350,20 @@ class Daemon:
         )
 
     def _before_exec(self) -> None:
+        self._logs.tick(all_of_it=True)
         self._sink.flush()
         self._records.close()
+
+    def _sink_tells(self, kind: str, text: str, lost: int) -> None:
+        """In a thread of the sink."""
+        self._loop.call_soon_threadsafe(self._sink_told, kind, text, lost)
+
+    def _sink_told(self, kind: str, text: str, lost: int) -> None:
+        """A target of the log fails, or has lost lines; the other one has this record."""
+        if kind == FAILED:
+            self._logs.note(log_events.LOG_UNWRITABLE, "error", detail=text)
+        else:
+            self._logs.note(log_events.LOG_DROPPED, "warning", lines=lost, detail=text)
 
     # -- what it hears and tells ---------------------------------------------------------------------------------------
 

@@ -300,7 +300,7 @@ class Engine:
         def write(level: str, event: str, fields: Mapping[str, object]) -> None:
             self._write_output(ref, pid, level, event, fields)
 
-        return Output(write)
+        return Output(write, self._loop.call_later)
 
     def _adopt(self, record: Pidfile) -> None:
         if not self._adopted.take(record):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from mindbot_config.output.redaction import Redactor
 from mindbot_config.sections.http import Http
 from mindbot_supervisor.control.page_access import PageAccess
 from mindbot_supervisor.control.request_fields import Command
-from mindbot_supervisor.control.server import Pages, Redact, Server, control_app, http_app
+from mindbot_supervisor.control.server import Pages, Server, control_app, http_app
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.daemon.listening_sockets import Sockets
 
@@ -15,10 +16,12 @@ EXPOSED = "other hosts can read these pages: there is no password; put a proxy w
 
 
 class Serving:
-    """`note` writes to the log, `redact` takes secrets out of answers."""
+    """`note` writes to the log; `redactor` gives the one in force: no answer leaves without it."""
 
-    def __init__(self, bound: Sockets, settings: Http, note: Callable[..., None], redact: Redact) -> None:
-        self._bound, self._settings, self._note, self._redact = bound, settings, note, redact
+    def __init__(
+        self, bound: Sockets, settings: Http, note: Callable[..., None], redactor: Callable[[], Redactor]
+    ) -> None:
+        self._bound, self._settings, self._note, self._redactor = bound, settings, note, redactor
         self._access = PageAccess(bound.http_is_local)
         self._control: Server | None = None
         self._servers: list[Server] = []
@@ -27,11 +30,11 @@ class Serving:
         """Whoever connected before has waited in the sockets."""
         bound = self._bound
         self._access.follow(self._settings)
-        app = control_app(pages, self._redact, commands, questions)
+        app = control_app(pages, self._redactor, commands, questions)
         self._control = Server(app, bound.control.socket, bound.spare)
         self._servers.append(self._control)
         if bound.http is not None:
-            self._servers.append(Server(http_app(pages, self._redact, self._access), bound.http))
+            self._servers.append(Server(http_app(pages, self._redactor, self._access), bound.http))
             self._tell_address()
         elif bound.http_problem:
             self._note(log_events.HTTP_UNAVAILABLE, "warning", detail=bound.http_problem)

@@ -51,7 +51,7 @@ class Journal:
     def put(self, line: str) -> None:
         """Queue one entry. Never blocks and never fails."""
         with suppress(queue.Full):
-            self._entries.put_nowait(line.encode(errors="replace") + b"\n")
+            self._entries.put_nowait(line.encode() + b"\n")
         if self._thread is None or not self._thread.is_alive():
             self._begin()
 
@@ -151,7 +151,7 @@ class FlightRecords:
         self,
         state_dir: Path,
         *,
-        redact: Callable[[str], str],
+        clean: Callable[[Any], Any],
         transcripts: Callable[[], bool],
         failed: Callable[[str], None],
         writing: Activity,
@@ -161,7 +161,7 @@ class FlightRecords:
         self._journal = Journal(self._folder, lambda why: self._from_thread(failed, why), writing=writing)
         stamp = {"daemon": os.getpid()}
         self.flights = Recorder(
-            self._journal.put, redact, time.monotonic, time.time, transcripts=transcripts, stamp=stamp
+            self._journal.put, clean, time.monotonic, time.time, transcripts=transcripts, stamp=stamp
         )
 
     def _from_thread(self, failed: Callable[[str], None], why: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Change, Death, Reason, Ref, Sample
 from mindbot_supervisor.observability.status import of_beat, of_sample
@@ -70,14 +71,14 @@ class Recorder:
     def __init__(
         self,
         write: Callable[[str], None],
-        redact: Callable[[str], str],
+        clean: Callable[[Any], Any],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
         transcripts: Callable[[], bool],
         stamp: Json,
     ) -> None:
-        self._write, self._redact, self._clock, self._wall = write, redact, clock, wall
+        self._write, self._clean, self._clock, self._wall = write, clean, clock, wall
         self._transcripts, self._stamp = transcripts, stamp
         self._flights: dict[Ref, _Flight] = {}
         self._ended: OrderedDict[Ref, str] = OrderedDict()
@@ -93,7 +94,7 @@ class Recorder:
 
     def output(self, ref: Ref, level: str, event: str, fields: Mapping[str, object]) -> None:
         shown = fields if self._transcripts() else unspoken(event, fields)
-        text = json.dumps(shown, default=str, ensure_ascii=False) if shown else ""
+        text = strict_json.dumps(shown) if shown else ""
         self._of(ref).lines.append((self._clock(), f"{level} {event} {text[:TEXT_MAX]}".rstrip()))
 
     def change(self, change: Change) -> None:
@@ -122,7 +123,7 @@ class Recorder:
         if flight is None or flight.exited is None:
             return
         entry = self._entry(ref, flight, flight.exited.at)
-        line = self._redact(json.dumps(entry, default=str, ensure_ascii=False))
+        line = strict_json.dumps(self._clean(entry))
         self._ended[ref] = line
         while len(self._ended) > ENDED:
             self._ended.popitem(last=False)
@@ -134,7 +135,7 @@ class Recorder:
         for entry in entries:
             slot, _, generation = str(entry["worker"]).partition(".")
             if slot.isdecimal() and generation.isdecimal():
-                self._ended[Ref(int(slot), int(generation))] = json.dumps(entry)
+                self._ended[Ref(int(slot), int(generation))] = strict_json.dumps(entry)
 
     def finish_ended(self) -> None:
         """Do not wait for what else may belong to the records of ended workers."""
@@ -146,7 +147,7 @@ class Recorder:
         found: list[str] = []
         room = SAVED_MAX
         for ref, flight in self._flights.items():
-            found.append(json.dumps({"worker": [ref.slot, ref.generation], **_plain(flight)}, default=str))
+            found.append(strict_json.dumps({"worker": [ref.slot, ref.generation], **_plain(flight)}))
             room -= len(found[-1])
             if room < 0:
                 found.pop()
@@ -164,7 +165,7 @@ class Recorder:
     def live(self, ref: Ref, now: float) -> Json:
         """The record so far, masked like a finished one."""
         entry = self._entry(ref, self._of(ref), now)
-        masked: Json = json.loads(self._redact(json.dumps(entry, default=str)))
+        masked: Json = json.loads(strict_json.dumps(self._clean(entry)))
         return masked
 
     def ended(self, ref: Ref) -> Json | None:

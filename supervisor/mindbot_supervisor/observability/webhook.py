@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from mindbot_supervisor.observability.strict_json import dumps
+from mindbot_config.output import strict_json
 
 if TYPE_CHECKING:
     import aiohttp
@@ -93,7 +93,7 @@ class Webhook:
     def _request(self, notice: Mapping[str, object]) -> tuple[bytes, dict[str, str]]:
         """The time of sending is in the signed body too, so that nobody can send an old notice as a new one."""
         sent = int(time.time())
-        body = dumps({**notice, "sent": sent}).encode()
+        body = strict_json.dump_bytes({**notice, "sent": sent})
         headers = {"Content-Type": "application/json", TIMESTAMP: str(sent)}
         if self.secret:
             headers[SIGNATURE] = sign(body, self.secret)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_worker.protocol import heartbeat
 
@@ -40,7 +40,7 @@ class Launch:
 
     def digest(self) -> str:
         """Tells launches apart without telling what is in them."""
-        data = json.dumps([list(self.command), sorted(self.environ.items()), self.runtime_dir, self.agent])
+        data = strict_json.dumps([list(self.command), sorted(self.environ.items()), self.runtime_dir, self.agent])
         return hashlib.sha256(data.encode()).hexdigest()
 
     def template_command(self) -> list[str]:

@@ -13,6 +13,7 @@ import psutil
 
 from mindbot_config.files.read_file import read_regular
 from mindbot_config.host import cgroups
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import process_table
 from mindbot_supervisor.monitoring.process_table import GONE, Key
@@ -56,7 +57,7 @@ class Pidfiles:
         if found is None:
             return
         started, known = process_table.started_at(found), tuple(sorted(members)[:MEMBERS_MAX])
-        self._texts[ref] = json.dumps(_fields(Pidfile(ref, pid, started, termed, boot_id(), known)))
+        self._texts[ref] = strict_json.dumps(_fields(Pidfile(ref, pid, started, termed, boot_id(), known)))
         self._put(ref)
 
     def _put(self, ref: Ref) -> None:
@@ -121,7 +122,7 @@ class Pidfiles:
             names.append(record.ref)
             if self._alive(record):
                 living.append(record)
-                self._texts[record.ref] = json.dumps(_fields(record))
+                self._texts[record.ref] = strict_json.dumps(_fields(record))
             else:
                 path.unlink(missing_ok=True)
         return living, names

@@ -16,6 +16,7 @@ from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core.workers.snapshot import VERSION, Snapshot
 from mindbot_supervisor.errors import Refused
 from mindbot_supervisor.recovery.recovery_tasks import Known
@@ -119,7 +120,9 @@ def write(state: State) -> int:
     """
     fd = -1
     try:
-        data = memoryview(_adapter().dump_json(state))
+        # by way of Python values: pydantic's own JSON cannot have a surrogate without its other half
+        found = _adapter().dump_python(state, mode="json")
+        data = memoryview(strict_json.dump_bytes(found, compact=True))
         fd = os.memfd_create("mindbot-handover", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         while data:
             data = data[os.write(fd, data) :]
@@ -145,12 +148,15 @@ def read(fd: int) -> State:
     """The state in a file. Raises Refused for one of another version, or none at all."""
     data = os.pread(fd, SIZE_MAX, 0)
     try:
-        version = TypeAdapter(_Versioned).validate_json(data).version
+        found = strict_json.loads(data)
+        version = TypeAdapter(_Versioned).validate_python(found).version
         if version != VERSION:
             raise Refused(f"the state handed over is of version {version}; this program reads version {VERSION}")
-        return _adapter().validate_json(data)
+        return _adapter().validate_python(found)
     except ValidationError as exc:
         raise Refused(f"the state handed over does not fit this version: {exc.error_count()} problems") from exc
+    except ValueError as exc:
+        raise Refused("the state handed over cannot be read: it is not JSON") from exc
 
 
 def receive(environ: MutableMapping[str, str]) -> State | None:

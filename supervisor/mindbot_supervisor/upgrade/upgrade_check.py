@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import MutableSet, Sequence
 
+from mindbot_config.output.printable import printable
 from mindbot_supervisor.errors import Refused
 from mindbot_supervisor.upgrade import handover
 from mindbot_supervisor.upgrade.handover import State
@@ -31,6 +32,8 @@ PROOF_TIMEOUT = 5.0
 ANSWER_MAX = 64 * 1024
 TAIL = 4096
 """Bytes of its last words that are kept, however much it prints."""
+SHOWN_MAX = 500
+"""Characters of them that are told."""
 
 
 def own_command() -> list[str]:
@@ -156,7 +159,7 @@ class NewVersion:
             raise Refused(f"the new version cannot start: {self._last_words()}; the old one goes on")
         told = _told(answer)
         if told != {"word": word, "state": handover.digest(fd)}:
-            why = _shown(str(told.get("refused") or "it does not answer as it should"))
+            why = printable(str(told.get("refused") or "it does not answer as it should")[:SHOWN_MAX])
             raise Refused(f"the new version cannot start: {why}; the old one goes on")
 
     def _answer(self, asking: socket.socket, errors: int, until: float) -> bytes:
@@ -191,7 +194,7 @@ class NewVersion:
             self._hear(process.stderr.fileno())
         lines = self._said.decode(errors="replace").strip().splitlines()
         how = "it closed its end" if process.returncode is None else f"it ended with exit code {process.returncode}"
-        return f"{_shown(lines[-1])} ({how})" if lines else f"{how} and no word"
+        return f"{printable(lines[-1][:SHOWN_MAX])} ({how})" if lines else f"{how} and no word"
 
 
 def _told(answer: bytes) -> dict[str, object]:
@@ -200,8 +203,3 @@ def _told(answer: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _shown(text: str) -> str:
-    """As it can be shown to people: the new version may print anything."""
-    return "".join(each if each.isprintable() else " " for each in text)[:500].strip()

@@ -148,7 +148,7 @@ def test_of_a_url_only_the_password_is_secret(name: str, value: str, secrets: se
 def test_of_a_webhooks_url_the_whole_the_path_and_the_token_are_secret() -> None:
     url = "https://hooks.example/services/T0123ABCD/B0/aBcDeFgHiJkLmNoPqRsT"
     found = secret_values({"MINDBOT_NOTIFY__WEBHOOK_URL": url})
-    assert found == {url, "/services/T0123ABCD/B0/aBcDeFgHiJkLmNoPqRsT", "T0123ABCD", "aBcDeFgHiJkLmNoPqRsT"}
+    assert found == {url, "services/T0123ABCD/B0/aBcDeFgHiJkLmNoPqRsT", "T0123ABCD", "aBcDeFgHiJkLmNoPqRsT"}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,34 @@ def test_a_command_is_shown_without_its_secrets(command: str, masked: str) -> No
     if "***" in masked:
         assert all(len(each) >= 6 for each in secret_values({"MINDBOT_POOL__COMMAND": command}))
         assert secret_values({"MINDBOT_POOL__COMMAND": command})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("DB_PASS", "hunter-22", {"hunter-22"}),
+        ("DB_PASS", "s3cr3t", {"s3cr3t"}),
+        ("DB_PWD", "hunter-22", {"hunter-22"}),
+        ("API_KEY_2", "hunter-22", {"hunter-22"}),
+        ("PWD", "/home/somebody", set()),
+        ("OLDPWD", "/home/somebody", set()),
+        ("BYPASS", "hunter-22", set()),
+        ("DATABASE_URL", "postgres://me:hunter%2F22@db/x", {"hunter%2F22", "hunter/22"}),
+        ("SENTRY_DSN", "https://public:hunter-22@sentry.example/1", {"hunter-22"}),
+        ("ANYTHING", "see amqp://me:hunt@er-22@mq and redis://:hunter-23@r", {"hunt@er-22", "hunter-23"}),
+        ("LIVEKIT_URL", "ws://127.0.0.1:7880/a@b", set()),
+    ],
+)
+def test_a_name_or_a_url_makes_a_value_secret(name: str, value: str, secret: set[str]) -> None:
+    assert secret_values({name: value}) == secret
+
+
+def test_settings_have_secrets_too() -> None:
+    settings = {
+        "notify.webhook_url": "https://hooks.example/T0/secret-part",
+        "voice.openai_base_url": "https://me:hunter-22@proxy/v1",
+        "pool.workers": 4,
+        "pool.agent": "module:server",
+    }
+    expected = {"https://hooks.example/T0/secret-part", "T0/secret-part", "hunter-22"}
+    assert secret_values({}, settings) == expected

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 from pydantic import TypeAdapter
 
+from mindbot_config.output import strict_json
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import Recover, Spawn
 from mindbot_supervisor.core.calls.recovery import OVERDUE
@@ -26,7 +27,9 @@ CRASH = Exit(signal=11)
 
 def upgraded(driver: Driver, seconds: float = 1.0) -> tuple[Pool, Effects]:
     """The next daemon's pool, so many seconds later, and what its first tick brings."""
-    handed = FILE.validate_json(FILE.dump_json(snapshot.take(driver.pool)))
+    handed = FILE.validate_python(
+        strict_json.loads(strict_json.dumps(FILE.dump_python(snapshot.take(driver.pool), mode="json")))
+    )
     driver.now += seconds
     pool = Pool(driver.pool.policy, driver.now)
     pool.recover_by(TERMS if driver.pool.recovery is not None else None)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from mindbot_config.output.redaction import Redactor
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Change, Ref, Sample
 from mindbot_supervisor.observability import flight_recorder
 from mindbot_supervisor.observability.flight_recorder import CHANGES, ENDED, LINES, MINUTE, TEXT_MAX, Recorder
-from mindbot_supervisor.observability.logging.redaction import Redactor
 from mindbot_worker.protocol.heartbeat import Beat, Call
 
 A = Ref(0, 1)
@@ -22,7 +22,7 @@ class Recorded:
         self.written: list[str] = []
         self.recorder = Recorder(
             self.written.append,
-            Redactor(["s3cret"]),
+            Redactor(["s3cret"]).clean,
             lambda: self.now,
             lambda: 1000.0 + self.now,
             transcripts=lambda: transcripts,

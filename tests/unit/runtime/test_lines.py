@@ -33,3 +33,14 @@ def test_the_rest_is_what_came_after_the_last_newline():
     lines.feed(b"one\ntw")
     assert lines.rest() == b"tw"
     assert lines.rest() == b""
+
+
+def test_what_is_dropped_takes_the_line_along_that_it_begins_or_ends_in():
+    lines = Lines(longest=100)
+    lines.feed(b"begun ")
+    assert lines.drop(b"in the middle\nwhole\nbegun again") == 2
+    assert lines.feed(b" and ended\nnext\n") == [b"next"]
+    assert lines.drop(b"whole\n") == 1
+    assert lines.feed(b"next\n") == [b"next"]
+    lines.drop(b"begun")
+    assert lines.drop(b"") == 0 and lines.feed(b"ended\nnext\n") == [b"next"]

@@ -38,7 +38,7 @@ def tree():
     processes = [start(name, writer) for name in ("first", "second")]
     processes.append(subprocess.Popen(["sleep", "60"]))
     heard = b""
-    while heard.count(b"up") < 2:
+    while heard.count(b"up") < 2:  # an unbuffered Python writes the end of the line by itself
         heard += os.read(reader, 4096)
     os.kill(processes[1].pid, signal.SIGSTOP)
     os.waitpid(processes[1].pid, os.WUNTRACED)

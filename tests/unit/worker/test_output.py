@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import io
 import json
 import logging
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
-from mindbot_worker.logging import json_lines
+from mindbot_config.output import log_chain, log_records
+from mindbot_config.output.log_records import through_logging
+from mindbot_config.output.redaction import MASK, Redactor
+from mindbot_worker.logging import json_lines, setup
 from mindbot_worker.logging.json_lines import WORKER_LOG, Lines, summarise
-from mindbot_worker.logging.log_queue import LogQueue
+from mindbot_worker.logging.log_queue import LogQueue, UnqueuedLog
 from mindbot_worker.logging.nonblocking_output import Outlet
-from mindbot_worker.logging.redaction import MASK, Redactor
 
 SECRET = 'sk-"quoted"\\and\té'
 
@@ -38,7 +43,8 @@ def line(made: logging.LogRecord, *, tracebacks: bool = False, secrets: tuple[st
 
 def test_a_line_has_what_the_contract_asks_for() -> None:
     fields = line(record("two\nlines", event="user.speech", job_id="AJ_1", room="r", characters=3))
-    assert fields["timestamp"].endswith("+00:00") and len(fields["timestamp"]) == len("2026-01-01T00:00:00.000+00:00")
+    assert fields["timestamp"].endswith("Z") and len(fields["timestamp"]) == len("2026-01-01T00:00:00.000Z")
+    assert list(fields)[:3] == ["timestamp", "level", "event"]
     expected = {"level": "info", "event": "user.speech", "message": "two\nlines", "logger": "an.agent"}
     expected |= {"worker": "0.1", "job": "AJ_1", "room": "r"}
     assert fields.items() >= expected.items() and fields["characters"] == 3
@@ -58,7 +64,7 @@ def test_a_line_has_what_the_contract_asks_for() -> None:
     ],
 )
 def test_any_extra_can_be_written(value: object, written: object) -> None:
-    assert line(record("x", extra=value))["extra"] == written
+    assert line(record("x", extra=value)).get("extra") == written
 
 
 def test_what_cannot_even_be_turned_into_text_is_named() -> None:
@@ -128,7 +134,7 @@ def test_secrets_are_masked_wherever_they_are_and_however_json_writes_them(where
 
 
 def test_a_longer_secret_is_masked_whole_and_a_tiny_one_not_at_all() -> None:
-    assert Redactor(["abcd", "abcdefgh"])("abcdefgh abcd") == f"{MASK} {MASK}"
+    assert Redactor(["ab-d", "ab-defgh"])("ab-defgh ab-d") == f"{MASK} {MASK}"
     assert Redactor(["e"])("here") == "here"
     assert Redactor([])("here") == "here"
 
@@ -256,3 +262,99 @@ def read_for(fd: int, seconds: float) -> bytes:
 def test_what_livekit_logs_at_every_start_is_written_as_debug(name, message, written):
     record = logging.LogRecord(name, logging.INFO, "f.py", 1, message, None, None)
     assert logging.getLevelName(json_lines.level(record)).lower() == written
+
+
+@pytest.fixture
+def fresh_structlog() -> Iterator[None]:
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:], root.level = handlers, level
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, made: logging.LogRecord) -> None:
+        self.records.append(made)
+
+
+def test_what_is_logged_with_structlog_takes_the_same_way(fresh_structlog: None) -> None:
+    through_logging()
+    kept = Kept()
+    logging.getLogger().addHandler(kept)
+    logging.getLogger().setLevel(logging.INFO)
+    structlog.get_logger("an.agent").info("booked %s", "a table", seats=2, name="Ada", key=object)
+    structlog.get_logger("an.agent").debug("not at this level")
+    (made,) = kept.records
+    fields = line(made)
+    assert (fields["event"], fields["message"], fields["logger"]) == (WORKER_LOG, "booked a table", "an.agent")
+    assert (fields["seats"], fields["name_"], fields["key"]) == (2, "Ada", "<class 'object'>")
+    structlog.get_logger().warning("stt.deaf", seconds=3)
+    fields = line(kept.records[-1])
+    assert (fields["level"], fields["event"], fields["seconds"]) == ("warning", "stt.deaf", 3)
+
+
+def test_an_agent_that_has_configured_structlog_keeps_its_own(fresh_structlog: None) -> None:
+    structlog.configure(processors=[structlog.testing.LogCapture()])
+    before = structlog.get_config()["processors"]
+    through_logging()
+    assert structlog.get_config()["processors"] is before
+
+
+def test_in_a_job_every_record_says_which_call_it_is_about(fresh_structlog: None) -> None:
+    """Also after LiveKit has sent it to the worker by pickle."""
+    kept = Kept()
+    logging.getLogger().handlers[:] = [kept]
+    logging.getLogger().setLevel(logging.INFO)
+
+    async def call(room: str) -> None:
+        setup.start_in_job(room, f"AJ_{room}")
+        structlog.contextvars.bind_contextvars(order=lambda: None)
+        await asyncio.sleep(0)
+        logging.getLogger("an.agent").info("by logging")
+        structlog.get_logger("an.agent").info("by structlog")
+
+    async def calls() -> None:
+        await asyncio.gather(call("r1"), call("r2"))
+
+    asyncio.run(calls())
+    sent = [line(pickle.loads(pickle.dumps(made))) for made in kept.records]
+    assert sorted((each["room"], each["job"], each["message"]) for each in sent) == [
+        (room, f"AJ_{room}", how) for room in ("r1", "r2") for how in ("by logging", "by structlog")
+    ]
+    assert all("<function" in each["order"] for each in sent)
+
+
+def test_what_is_bound_in_the_worker_itself_is_in_its_records(fresh_structlog: None) -> None:
+    structlog.contextvars.bind_contextvars(room="r")
+    assert line(record("x"))["room"] == "r"
+
+
+def test_the_processors_can_be_looked_at_one_by_one() -> None:
+    capture = structlog.testing.LogCapture()
+    chain = [log_chain.Origin({"host": "h"}), log_chain.in_order, log_chain.Mask(Redactor([SECRET])), capture]
+    structlog.wrap_logger(None, processors=chain).warning("some.thing", text=SECRET, none=None, host="mine")
+    expected = {"event": "some.thing", "host": "h", "text": MASK, "host_": "mine", "log_level": "warning"}
+    assert capture.entries == [expected]
+
+
+def test_without_a_thread_lines_are_written_at_once(pipe: tuple[int, int]) -> None:
+    logger = logging.Logger("test")
+    logger.addHandler(UnqueuedLog(Outlet(pipe[1]), Lines({}, Redactor(()), tracebacks=False)))
+    threads = threading.active_count()
+    logger.warning("from the template")
+    assert json.loads(os.read(pipe[0], 65536))["message"] == "from the template"
+    assert threading.active_count() == threads
+
+
+def test_a_secret_that_begins_where_a_text_is_cut_is_masked_first() -> None:
+    text = "x" * (log_records.TEXT_MAX - 5) + " " + SECRET + "y" * 100
+    shown = line(record(text), secrets=(SECRET,))["message"]
+    assert MASK in shown and "sk-" not in shown and shown.endswith("characters)")

@@ -19,6 +19,7 @@ from livekit.agents.llm import ChatContext, ChatMessage
 
 from mindbot_config.files.read_file import read_regular
 from mindbot_config.host.descriptors import Descriptor
+from mindbot_config.output import strict_json
 from mindbot_worker.protocol import heartbeat
 
 VERSION = 1
@@ -151,7 +152,7 @@ def _header(room: str) -> bytes:
 
 
 def _line(fields: Item) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+    return strict_json.dump_bytes(fields, compact=True) + b"\n"
 
 
 def _parse(line: bytes) -> Item:

@@ -17,8 +17,8 @@ from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.process_setup import Home, settle
 from mindbot_worker.jobs.reporter import CallReporter, Outbox, is_new
 from mindbot_worker.livekit_adapter import loop_monitor, native_logs
+from mindbot_worker.logging import setup as output
 from mindbot_worker.logging.nonblocking_output import guard
-from mindbot_worker.logging.redaction import redactor
 
 JOB = "job"
 """Kind of error: the agent's entrypoint raised."""
@@ -41,7 +41,7 @@ class Setup:
     def __call__(self, process: JobProcess) -> Any:
         if process.executor_type is JobExecutorType.PROCESS:
             settle()
-            guard(redactor(os.environ))
+            guard(output.redactor(os.environ))
             native_logs.leave_to_library()
             if self.reports_to:
                 beat.introduce(self.reports_to)
@@ -63,6 +63,7 @@ class Entrypoint:
     async def __call__(self, context: JobContext) -> None:
         if context.proc.executor_type is JobExecutorType.PROCESS:
             beat.begin(self.reports_to, self.beat_interval)
+        output.start_in_job(context.job.room.name, context.job.id)
         await loop_monitor.begin()
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
         session_metrics.watch(reporter)

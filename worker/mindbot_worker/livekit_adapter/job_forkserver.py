@@ -22,6 +22,7 @@ from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker import agent_path
+from mindbot_worker.logging import setup as output
 
 WARM_UP = ("mindbot_worker.jobs.warm_imports", "livekit.agents.ipc._preload")
 """What every job process shares; the second is LiveKit's own preparation of a forkserver."""
@@ -72,6 +73,7 @@ def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
     code = 1
     try:
         Path("/proc/self/comm").write_text(NAME)
+        output.leave_to_livekit()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when its last client does
         _import(modules)
         with agent_path.left():

@@ -13,6 +13,19 @@ from mindbot_worker.logging.nonblocking_output import Outlet
 DROPPED = "log.dropped"
 _CAPACITY = 4000
 _PATIENCE = 0.5
+_UNQUEUED_PATIENCE = 0.2
+"""Seconds that the template waits for a full pipe: nobody talks to it meanwhile."""
+
+
+class UnqueuedLog(logging.Handler):
+    """Writes at once, without a thread; what finds no room in time is lost, and counted by the outlet."""
+
+    def __init__(self, outlet: Outlet, lines: Lines) -> None:
+        super().__init__()
+        self._outlet, self._lines = outlet, lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._outlet.write(self._lines.of(record), _UNQUEUED_PATIENCE)
 
 
 class LogQueue(logging.Handler):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from mindbot_config.output import strict_json
 from mindbot_worker.protocol import heartbeat
 
 NAME = "output.sock"
@@ -23,7 +23,7 @@ def connect(environ: Mapping[str, str]) -> socket.socket | None:
     connection.settimeout(TIMEOUT)
     try:
         connection.connect(str(Path(folder) / NAME))
-        connection.sendall(json.dumps({"worker": name}).encode() + b"\n")
+        connection.sendall(strict_json.dump_bytes({"worker": name}) + b"\n")
     except OSError:
         connection.close()
         return None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from mindbot_config.credentials import secret_values
+from mindbot_config.output.log_records import ContextFields, through_logging
+from mindbot_config.output.redaction import Redactor
 from mindbot_worker.logging.json_lines import Lines
-from mindbot_worker.logging.log_queue import LogQueue
+from mindbot_worker.logging.log_queue import LogQueue, UnqueuedLog
 from mindbot_worker.logging.nonblocking_output import outlet
-from mindbot_worker.logging.redaction import Redactor
 from mindbot_worker.protocol import heartbeat
 
 _NOISY = (
@@ -26,6 +29,11 @@ _NOISY = (
     "urllib3.connectionpool",
     "websockets",
 )
+
+
+def redactor(environ: Mapping[str, str]) -> Redactor:
+    """For the secrets that `environ` holds."""
+    return Redactor(secret_values(environ))
 
 
 def always(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -44,8 +52,34 @@ def lines(environ: Mapping[str, str], redact: Redactor, *, debug: bool) -> Lines
 
 def start(level: str, lines: Lines) -> LogQueue:
     """Install the one handler. It comes before the user's agent, whose basicConfig() then changes nothing."""
-    number = logging.getLevelNamesMapping()[level.upper()]
     handler = LogQueue(outlet(1), lines)
+    _install(handler, level)
+    return handler
+
+
+def start_in_template(level: str) -> None:
+    """The same where nothing may have a thread, because workers are forked from it: `start` follows in each of them."""
+    _install(UnqueuedLog(outlet(1), lines(os.environ, redactor(os.environ), debug=level == "debug")), level)
+
+
+def leave_to_livekit() -> None:
+    """In a server of job processes: their records take LiveKit's way to the worker, and no other beside it."""
+    logging.getLogger().handlers.clear()
+
+
+def start_in_job(room: str, job: str) -> None:
+    """In a job process, in the context of its call: whatever it logs from here on says which call it is about."""
+    import structlog
+
+    through_logging()
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(each, ContextFields) for each in handler.filters):
+            handler.addFilter(ContextFields())
+    structlog.contextvars.bind_contextvars(room=room, job=job)
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
@@ -55,7 +89,7 @@ def start(level: str, lines: Lines) -> LogQueue:
     logging.getLogger("livekit.agents").setLevel(number)
     logging.captureWarnings(True)
     sys.excepthook = _unexpected
-    return handler
+    through_logging()
 
 
 def _unexpected(kind: type[BaseException], exc: BaseException, trace: Any) -> None:

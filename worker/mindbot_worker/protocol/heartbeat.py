@@ -1,6 +1,6 @@
 """The heartbeat protocol: what a worker tells its supervisor, one JSON object a line.
 
-Standard library only: the supervisor imports this module and nothing else of the worker.
+Little but the standard library: the supervisor imports this module and nothing else of the worker.
 A line that does not fit is refused with a `BadBeat` that says why; it never harms the reader.
 """
 
@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+
+from mindbot_config.output import strict_json
 
 VERSION = 1
 LINE_MAX = 64 * 1024
@@ -249,7 +251,7 @@ def encode(beat: Beat) -> bytes:
         wire["source"] = beat.source
     else:
         wire |= _body(beat)
-    line = json.dumps(wire, separators=(",", ":"), allow_nan=False).encode()
+    line = strict_json.dump_bytes(wire, compact=True)
     if len(line) > LINE_MAX:
         raise ValueError(f"a heartbeat of {len(line)} bytes is over the {LINE_MAX} allowed")
     return line + b"\n"

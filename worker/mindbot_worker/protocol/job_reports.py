@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mindbot_config.output import strict_json
 from mindbot_worker.protocol import heartbeat
 
 SIZE_MAX = 8192
@@ -40,7 +41,7 @@ class Report:
 
 
 def encode(report: Report) -> bytes:
-    return json.dumps(asdict(report), separators=(",", ":")).encode()
+    return strict_json.dump_bytes(asdict(report), compact=True)
 
 
 def decode(datagram: bytes) -> Report | None:

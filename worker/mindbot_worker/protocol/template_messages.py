@@ -1,7 +1,7 @@
 """What the supervisor and the template say to each other: JSON objects, on a socket that keeps messages apart.
 
-Standard library only, like `wire`. With a request to fork travel three descriptors, in this order: the write end of the
-heartbeat pipe, the read end of the leash pipe, and the write end of the worker's output.
+Little but the standard library, like `wire`. With a request to fork travel three descriptors, in this order: the write
+end of the heartbeat pipe, the read end of the leash pipe, and the write end of the worker's output.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor, close_all
+from mindbot_config.output import strict_json
 
 SOCKET_FD = "MINDBOT_TEMPLATE_FD"
 """Environment variable with the template's end of the socket."""
@@ -41,7 +42,7 @@ Message = Mapping[str, Any]
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
     """Raises OSError; a message is sent whole or not at all."""
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([json.dumps(message, separators=(",", ":")).encode()], ancillary)
+    sock.sendmsg([strict_json.dump_bytes(message, compact=True)], ancillary)
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[Descriptor]] | None:

@@ -19,7 +19,6 @@ from mindbot_worker.logging import setup as output
 from mindbot_worker.logging.json_lines import Lines, summarise
 from mindbot_worker.logging.log_queue import LogQueue
 from mindbot_worker.logging.nonblocking_output import guard
-from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime import agent_loader, environment, shutdown
 from mindbot_worker.runtime.call_book import Calls
@@ -48,7 +47,7 @@ class Program:
         self._stop = StopRequest()
         self._vitals = Vitals(Calls(time.monotonic()))
         self._heartbeat = Heartbeat(environment.take_fd(os.environ, heartbeat.HEARTBEAT_FD))
-        self._redact = redactor(os.environ)
+        self._redact = output.redactor(os.environ)
         self._debug = False
         self._lines: Lines = output.lines(os.environ, self._redact, debug=False)
         self._log: LogQueue | None = None

@@ -12,8 +12,8 @@ from pathlib import Path
 from mindbot_config.host import resource_shortage
 from mindbot_config.host.standard_descriptors import open_standard
 from mindbot_worker import arguments, stack_dump
+from mindbot_worker.logging import setup as output
 from mindbot_worker.logging.nonblocking_output import guard
-from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import template_messages
 from mindbot_worker.runtime import environment
 from mindbot_worker.runtime.shutdown import RanShort, WorkerFailure
@@ -31,7 +31,7 @@ def main() -> int:
         sys.stderr.write("mindbot_worker.template is started by mindbot-supervisor, with a socket and a directory\n")
         return arguments.USAGE
     Path("/proc/self/comm").write_text(NAME)
-    guard(redactor(os.environ))
+    guard(output.redactor(os.environ))
     stack_dump.arm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=fd.detach())

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.logging import setup as output
 from mindbot_worker.runtime import (
     agent_loader,
     agent_server,  # noqa: F401 - what a worker will need is imported here
@@ -45,6 +46,7 @@ def _stamp(path: str) -> tuple[int, int] | None:
 def load(reference: str | None) -> list[str]:
     """Import the agent; returns the modules that its server wants preloaded. Raises ConfigFailure."""
     settings = environment.settings(os.environ)
+    output.start_in_template(settings.log.level)
     server = agent_loader.prepared(reference or settings.pool.agent, settings)
     return list(internals.get(server, "preload_modules") or ())
 

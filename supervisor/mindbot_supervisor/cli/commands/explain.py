@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +10,8 @@ from urllib.parse import quote
 
 import typer
 
-from mindbot_config.shown_text import shown_lines
+from mindbot_config.output import strict_json
+from mindbot_config.output.printable import printable_lines
 from mindbot_supervisor import client
 from mindbot_supervisor.cli import options
 from mindbot_supervisor.cli.options import Flags, flags_of, load, socket_path
@@ -142,7 +142,7 @@ def _record(answer: dict[str, Any]) -> Iterator[str]:
         yield f"log {line}"
     if answer.get("stack"):
         yield "stack:"
-        yield from (f"  {line}" for line in shown_lines(answer["stack"].rstrip("\n")))
+        yield from (f"  {line}" for line in printable_lines(answer["stack"].rstrip("\n")))
 
 
 def _stall(stall: dict[str, Any]) -> str:
@@ -165,4 +165,4 @@ def _fields(values: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    return str(value) if isinstance(value, str | int | float) else json.dumps(value)
+    return str(value) if isinstance(value, str | int | float) else strict_json.dumps(value)

@@ -1,13 +1,13 @@
-"""What commands print: each line goes through `shown`, so that no text of others acts on the terminal."""
+"""What commands print: each line goes through `printable`, so that no text of others acts on the terminal."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any
 
-from mindbot_config.shown_text import shown
+from mindbot_config.output import strict_json
+from mindbot_config.output.printable import printable
 
 DUMB = ("dumb", "unknown")
 """Terminals (TERM) that can do nothing but print."""
@@ -16,19 +16,19 @@ DUMB = ("dumb", "unknown")
 def say(*lines: str) -> None:
     """Lines on standard output."""
     for line in lines:
-        sys.stdout.write(f"{shown(line)}\n")
+        sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 
 def say_json(value: Any) -> None:
     """One line of strict JSON in ASCII, in which no character acts on a terminal."""
-    sys.stdout.write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
+    sys.stdout.write(f"{strict_json.dumps(value, ascii_only=True)}\n")
     sys.stdout.flush()
 
 
 def note(line: str) -> None:
     """A line for people beside the output, on standard error."""
-    sys.stderr.write(f"{shown(line)}\n")
+    sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
 
 

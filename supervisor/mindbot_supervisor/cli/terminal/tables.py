@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mindbot_config.shown_text import shown
+from mindbot_config.output.printable import printable
 from mindbot_supervisor.cli.terminal import output
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def show(
 def plain(rows: Sequence[Row]) -> list[str]:
     """The rows with aligned columns."""
     widths = [min(width, WIDEST) for width in _widths(rows)]
-    padded = ([shown(cell).ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    padded = ([printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
     return [(" " * GAP).join(row).rstrip() for row in padded]
 
 
 def _widths(rows: Sequence[Row]) -> list[int]:
-    return [max(len(shown(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return [max(len(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
 
 
 def _rich(titles: Row, rows: Sequence[Row], numbers: Collection[int], styles: Mapping[str, str]) -> Table:
@@ -61,5 +61,5 @@ def _rich(titles: Row, rows: Sequence[Row], numbers: Collection[int], styles: Ma
         justify, fits = "right" if at in numbers else "left", width <= WIDEST
         table.add_column(title, justify=justify, no_wrap=fits, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(Text(shown(cell), style=styles.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=styles.get(cell, "")) for cell in row))
     return table

@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from mindbot_config.credentials import Credentials
+from mindbot_config import keys
+from mindbot_config.credentials import Credentials, secret_values
 from mindbot_config.errors import ConfigError
 from mindbot_config.files.read_file import WITHIN, bounded
 from mindbot_config.host import resource_limits
 from mindbot_config.load import Loaded
+from mindbot_config.output.redaction import Redactor
 from mindbot_config.settings import Settings
 from mindbot_supervisor.core.calls.recovery_state import Terms
 from mindbot_supervisor.daemon.configuration import run_mode
 from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.observability.logging.log_sink import Sink
 from mindbot_supervisor.processes import executable
 from mindbot_supervisor.processes.child_environment import for_children
 from mindbot_supervisor.processes.launch_options import Launch, StartProcess
@@ -74,6 +77,24 @@ def launch(
     return Launch(
         run_mode.worker_command(settings), environ, str(runtime_dir), run_mode.template_agent(settings), start
     )
+
+
+def redactor(loaded: Loaded) -> Redactor:
+    """Masks all that is secret in the environment and in the settings."""
+    return Redactor(secret_values(loaded.environ, keys.values(loaded.settings)))
+
+
+def open_log(loaded: Loaded, *, resumes: bool) -> Sink:
+    """Standard output, and the log file where there is one. Raises ConfigError where that cannot be opened, unless the
+    daemon `resumes` after an upgrade: then it is opened as soon as it can be.
+    """
+    path = loaded.settings.log.file
+    if not resumes:
+        check_log_file(loaded)
+    try:
+        return Sink(1, path, later=resumes)
+    except OSError as exc:
+        raise ConfigError(f'log.file = "{path}" ({loaded.sources["log.file"]}): {exc.strerror}') from exc
 
 
 def check_log_file(loaded: Loaded) -> None:

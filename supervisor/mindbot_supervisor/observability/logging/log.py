@@ -1,47 +1,85 @@
-"""The log: one JSON object a line (or one readable line on a terminal, by structlog), made from changes and fields."""
+"""The daemon's log: what happens, what the core decides and what the workers say becomes records, in one order.
+
+The contract's fields come first in each record; `log_pipeline` has the processors that make a line of it.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import platform
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from mindbot_config.output.log_chain import Mask
+from mindbot_config.output.redaction import Redactor
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Change, Ref
-from mindbot_supervisor.observability.logging.log_sink import Sink
-from mindbot_supervisor.observability.logging.redaction import Redactor
+
+if TYPE_CHECKING:
+    from mindbot_supervisor.observability.logging.log_pipeline import DaemonLogger, RateLimit
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")}
-_FIRST = ("timestamp", "level", "event", "host", "worker", "slot", "pid", "reason")
+SECRETS_MAX = 512
+"""Secret values that are remembered; what is no longer in the environment may still be in an old worker's."""
 _DROPPABLE = frozenset({log_events.WORKER_LOG, log_events.WORKER_OUTPUT})
 
-Record = MutableMapping[str, Any]
+
+class Lines(Protocol):
+    """Takes finished lines, and never blocks."""
+
+    def put(self, line: bytes, *, droppable: bool = False) -> None: ...
 
 
 class Logs:
-    """Writes records. `note` is for the daemon's own events, `change` for the core's, `output` for the workers'."""
+    """Writes records. `note` is for the daemon's own events, `change` for the core's, `output` for the workers'.
 
-    def __init__(self, sink: Sink, *, level: str, style: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
-        self._sink, self._redact, self._now = sink, redactor, now
+    Until `begin` records are only kept: structlog is loaded there, and the first workers do not wait for it.
+    """
+
+    def __init__(self, sink: Lines, *, level: str, style: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
+        self._sink, self._style, self._now = sink, style, now
+        self._mask = Mask(redactor)
         self.offer: Callable[[str, str, Mapping[str, object]], None] = lambda level, event, fields: None
         """Is handed every event before its level is looked at; of the workers' own only the errors of agents."""
         self._threshold = LEVELS[level]
         self._host = platform.node()
-        self._render = _console() if style == "console" else _json
+        self._logger: DaemonLogger | None = None
+        self._limit: RateLimit | None = None
+        self._kept: list[tuple[str, str, dict[str, object], bool]] = []
+
+    def begin(self) -> None:
+        """Load structlog, and write what was kept so far."""
+        if self._logger is not None:
+            return
+        from mindbot_supervisor.observability.logging.log_pipeline import RateLimit, install
+
+        self._limit = RateLimit()
+        self._logger = install(self._sink.put, host=self._host, style=self._style, mask=self._mask, limit=self._limit)
+        kept, self._kept = self._kept, []
+        for level, event, fields, droppable in kept:
+            self._logger.record(level, event, fields, droppable=droppable)
 
     def set_level(self, level: str) -> None:
         self._threshold = LEVELS[level]
 
-    def set_redactor(self, redactor: Redactor) -> None:
-        self._redact = redactor
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these values from now on, besides those that are known already."""
+        known = self._mask.redactor.values
+        more = frozenset(secrets)
+        self._mask.redactor = Redactor(more | known if len(more | known) <= SECRETS_MAX else more)
+
+    def redactor(self) -> Redactor:
+        """The one in force."""
+        return self._mask.redactor
 
     def mask(self, text: str) -> str:
         """The text without secrets."""
-        return self._redact(text)
+        return self._mask.redactor(text)
+
+    def clean(self, value: Any) -> Any:
+        """A JSON value without secrets."""
+        return self._mask.redactor.clean(value)
 
     def note(self, event: str, level: str = "info", /, **fields: object) -> None:
         self.offer(level, event, fields)
@@ -64,46 +102,21 @@ class Logs:
             self.offer(level, event, whole)
         self._write(level, event, whole, droppable=event in _DROPPABLE)
 
+    def tick(self, *, all_of_it: bool = False) -> None:
+        """Once a second or so: tell what was only counted. `all_of_it` at the end."""
+        for fields in self._limit.summaries(all_of_them=all_of_it) if self._limit is not None else ():
+            self._write("warning", log_events.LOG_SUPPRESSED, fields)
+
     def _write(self, level: str, event: str, fields: Mapping[str, object], *, droppable: bool = False) -> None:
         if LEVELS.get(level, logging.INFO) < self._threshold:
             return
-        record = _order(self._stamp(level, {**fields, "event": event}))
-        line = self._redact(self._render(level, record))
-        self._sink.put(line.encode(errors="replace") + b"\n", droppable=droppable)
-
-    def _stamp(self, level: str, record: Record) -> Record:
-        record["timestamp"] = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record["level"] = level
-        record["host"] = self._host
-        return record
+        stamp = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        whole = {**fields, "timestamp": stamp, "level": level, "host": self._host}
+        if self._logger is None:
+            self._kept.append((level, event, whole, droppable))
+        else:
+            self._logger.record(level, event, whole, droppable=droppable)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _order(record: Record) -> Record:
-    """What a reader looks for first comes first; what is not known is left out."""
-    ordered = {key: record[key] for key in _FIRST if record.get(key) is not None}
-    ordered |= {key: value for key, value in record.items() if key not in ordered and value is not None}
-    return ordered
-
-
-def _json(_: str, record: Record) -> str:
-    return json.dumps(record, separators=(", ", ": "), default=str, ensure_ascii=False)
-
-
-def _console() -> Callable[[str, Record], str]:
-    import structlog  # brings a good deal along, for people's eyes only
-
-    render = structlog.dev.ConsoleRenderer(colors=os.isatty(1), sort_keys=False)
-
-    def readable(level: str, record: Record) -> str:
-        """People read the words first, and know which host they are on."""
-        record.pop("host", None)
-        words = record.pop("message", None) or record.pop("text", None)
-        if words is not None:
-            record["event"] = f"{record['event']}: {words}"
-        return render(None, level, record)
-
-    return readable

@@ -6,11 +6,10 @@ import asyncio
 import select
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
-from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.processes.child_process import Child
 from mindbot_supervisor.processes.pipes.beat_budget import BeatBudget
+from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Lines, Output
 from mindbot_worker.protocol import heartbeat
 
@@ -62,12 +61,12 @@ class Batches:
 
 
 READ_BYTES = 64 * 1024
-"""Read from one pipe before the next one has its turn."""
-PAUSE_BYTES, PAUSE = 1024 * 1024, 0.01
-"""After so many bytes in a row a pipe rests for so many seconds: a flood may slow its own worker, never the daemon."""
+"""Read from the heartbeat pipe before others have their turn."""
+BYTES_IN_A_ROW = 1024 * 1024
+"""After so many bytes in a row the heartbeat pipe rests: a flood may slow its own worker, never the daemon."""
 BEATS_PAUSE = 0.1
-"""The same for heartbeats, and for a worker that sends more of them than are read: to cut a pipe's worth of short lines
-apart takes 1 ms."""
+"""Seconds of a rest, also for a worker that sends more than are read: to cut a pipe's worth of short lines apart takes
+1 ms."""
 
 TakeBeat = Callable[[bytes, float], None]
 """Takes a line of the heartbeat pipe, and when it came."""
@@ -86,95 +85,81 @@ class Running:
         self._budget = BeatBudget(time.monotonic())
         self._batches, self._take_beat, self._dropped = batches, take_beat, dropped
         self._loop = asyncio.get_running_loop()
-        self._in_a_row: dict[Descriptor, int] = {}
-        self._closed = False
+        self._reader = PacedReader(child.output, lambda data: self.output.feed(data, time.monotonic()))
+        self._in_a_row = 0
+        """Bytes of beats without a rest."""
+        self._resting: asyncio.TimerHandle | None = None
         self.stack_lock = asyncio.Lock()
         """Held while the stack of one of its job processes is taken: their lines would mix."""
 
     def watch(self, ended: Callable[[], None]) -> None:
         """`ended` is called when the process may have ended."""
-        self._watch(self.child.beats)
-        self._watch(self.child.output)
+        self._watch_beats()
+        self._reader.start()
         self._loop.add_reader(self.child.pidfd.fileno(), ended)
 
     def drain_output(self) -> None:
         """Take what is in the pipe now; others may still hold its other end."""
-        self._drain(self.child.output)
+        self.output.feed_all(self._reader.drain(), time.monotonic())
 
     def close(self) -> None:
         """After its end: take its last words, and let go of its descriptors."""
-        for pipe in (self.child.beats, self.child.output):
-            self._drain(pipe)
-        for line in self._budget.last():
-            self._take_beat(line, time.monotonic())
+        if self._resting is not None:
+            self._resting.cancel()
+        self._drain_beats()
+        self._batches.remove(self.child.beats.fileno())
+        self._reader.stop()
+        self.drain_output()
         self.output.close(time.monotonic())
-        for descriptor in (self.child.beats, self.child.output, self.child.pidfd):
-            self._unwatch(descriptor)
+        self._loop.remove_reader(self.child.pidfd.fileno())
         self.child.close()
-        self._closed = True
 
-    def _watch(self, pipe: Descriptor) -> None:
-        """Beats in batches, and what may be a flood of output alone."""
-        if pipe is self.child.beats:
-            self._batches.add(pipe.fileno(), partial(self._read, pipe))
-        else:
-            self._loop.add_reader(pipe.fileno(), self._read, pipe)
+    # -- heartbeats ----------------------------------------------------------------------------------------------------
 
-    def _unwatch(self, descriptor: Descriptor) -> None:
-        if descriptor is self.child.beats:
-            self._batches.remove(descriptor.fileno())
-        else:
-            self._loop.remove_reader(descriptor.fileno())
+    def _watch_beats(self) -> None:
+        self._batches.add(self.child.beats.fileno(), self._read_beats)
 
-    def _read(self, pipe: Descriptor) -> None:
+    def _read_beats(self) -> None:
         try:
-            data = pipe.read(READ_BYTES)
+            data = self.child.beats.read(READ_BYTES)
         except BlockingIOError:
-            self._in_a_row[pipe] = 0
+            self._in_a_row = 0
             return
         except OSError:
             data = b""
         if not data:
-            self._unwatch(pipe)
+            self._batches.remove(self.child.beats.fileno())
             return
-        self._take(pipe, data)
-        self._in_a_row[pipe] = self._in_a_row.get(pipe, 0) + len(data) if len(data) == READ_BYTES else 0
-        is_beats = pipe is self.child.beats
-        if self._in_a_row[pipe] >= PAUSE_BYTES or (is_beats and self._budget.exceeded):
-            self._rest(pipe, BEATS_PAUSE if is_beats else PAUSE)
+        self._take_lines(self.beats.feed(data), time.monotonic())
+        self._in_a_row = self._in_a_row + len(data) if len(data) == READ_BYTES else 0
+        if self._in_a_row >= BYTES_IN_A_ROW or self._budget.exceeded:
+            self._in_a_row = 0
+            self._batches.remove(self.child.beats.fileno())
+            self._rest()
 
-    def _rest(self, pipe: Descriptor, seconds: float) -> None:
-        if not self._closed:
-            self._in_a_row[pipe] = 0
-            self._unwatch(pipe)
-            self._loop.call_later(seconds, self._go_on, pipe)
+    def _rest(self) -> None:
+        self._resting = self._loop.call_later(BEATS_PAUSE, self._go_on)
 
-    def _go_on(self, pipe: Descriptor) -> None:
-        if self._closed:
-            return
-        if pipe is self.child.beats and self._budget.exceeded:
+    def _go_on(self) -> None:
+        self._resting = None
+        if self._budget.exceeded:
             self._take_lines([], time.monotonic())
-            if self._budget.exceeded:
-                self._loop.call_later(BEATS_PAUSE, self._go_on, pipe)
-                return
-        self._watch(pipe)
+        if self._budget.exceeded:
+            self._rest()
+        else:
+            self._watch_beats()
 
-    def _drain(self, pipe: Descriptor) -> None:
-        for _ in range(PAUSE_BYTES // READ_BYTES):
+    def _drain_beats(self) -> None:
+        for _ in range(BYTES_IN_A_ROW // READ_BYTES):
             try:
-                data = pipe.read(READ_BYTES)
+                data = self.child.beats.read(READ_BYTES)
             except OSError:
-                return
+                break
             if not data:
-                return
-            self._take(pipe, data)
-
-    def _take(self, pipe: Descriptor, data: bytes) -> None:
-        now = time.monotonic()
-        if pipe is self.child.output:
-            self.output.feed(data, now)
-            return
-        self._take_lines(self.beats.feed(data), now)
+                break
+            self._take_lines(self.beats.feed(data), time.monotonic())
+        for line in self._budget.last():
+            self._take_beat(line, time.monotonic())
 
     def _take_lines(self, lines: Sequence[bytes], now: float) -> None:
         for line in self._budget.take(lines, now):

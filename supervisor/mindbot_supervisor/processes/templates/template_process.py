@@ -18,10 +18,9 @@ from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_supervisor.core.workers.model import Exit, Ref
 from mindbot_supervisor.processes.child_process import Pipes, pipe, reap, signal_to, unblock, watched
 from mindbot_supervisor.processes.launch_options import Launch
+from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 from mindbot_worker.protocol import template_messages
-
-READ_BYTES = 64 * 1024
 
 
 class Owner(Protocol):
@@ -44,6 +43,7 @@ class Template:
     owner: Owner
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     """None for one that an earlier version of this program started."""
+    reader: PacedReader | None = field(default=None, repr=False)
 
     @classmethod
     def start(cls, launch: Launch, writer: Output, owner: Owner) -> Template:
@@ -73,7 +73,8 @@ class Template:
     def watch(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.pidfd.fileno(), self._ended)
-        loop.add_reader(self.output.fileno(), self._read)
+        self.reader = PacedReader(self.output, lambda data: self.writer.feed(data, time.monotonic()))
+        self.reader.start()
         if self.socket is not None:
             loop.add_reader(self.socket.fileno(), self._hear)
 
@@ -109,19 +110,6 @@ class Template:
         close_all(*fds)
         self.owner.said(self, message)
 
-    def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            data = self.output.read(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self.writer.feed(data, loop.time())
-        else:
-            loop.remove_reader(self.output.fileno())
-
     def _ended(self) -> None:
         ended = reap(self.pidfd, self.popen)
         if ended is not None:
@@ -136,10 +124,13 @@ class Template:
             if self.socket is before:
                 break
         self.end()
-        for each in (self.pidfd, self.output):
-            loop.remove_reader(each.fileno())
-            each.close()
-        self.writer.close(loop.time())
+        if self.reader is not None:
+            self.reader.stop()
+            self.writer.feed_all(self.reader.drain(), time.monotonic())
+        self.writer.close(time.monotonic())
+        loop.remove_reader(self.pidfd.fileno())
+        self.pidfd.close()
+        self.output.close()
 
 
 def _how(ended: Exit) -> str:

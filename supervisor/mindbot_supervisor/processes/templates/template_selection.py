@@ -121,7 +121,7 @@ class Images:
 
     def resume(self, pid: int, pidfd: int, sock: int, output: int, *, fits: bool) -> None:
         """Go on with the template of the version before this one."""
-        sock_of_it, writer = socket.socket(fileno=sock), Output(self._write)
+        sock_of_it, writer = socket.socket(fileno=sock), self._output()
         template = Template(pid, Descriptor(pidfd), sock_of_it, Descriptor(output), writer, self)
         image = Image(template, self.launch, ready=True)
         template.watch()
@@ -181,7 +181,7 @@ class Images:
             self.coming = None
         launch = self.launch
         try:
-            template = Template.start(launch, Output(self._write), self)
+            template = Template.start(launch, self._output(), self)
         except OSError as exc:
             if resource_shortage.is_one(exc):
                 raise
@@ -309,6 +309,9 @@ class Images:
         shown = [os.path.basename(file) for file in files[:3]]  # noqa: PTH119
         self.note(log_events.TEMPLATE_STALE, "info", changed=shown, detail="the code has changed; a new one is built")
         self._build_soon()
+
+    def _output(self) -> Output:
+        return Output(self._write, self._loop.call_later)
 
     def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         self.note(log_events.TEMPLATE_OUTPUT, level, **{key: value for key, value in fields.items() if key != "event"})
