@@ -99,8 +99,8 @@ def test_the_settings_depend_on_pydantic_only(path):
 
 
 def test_only_one_file_writes_json_that_leaves_a_process():
-    """`sources` gives it to pydantic, `example` writes TOML; `local` is no part of a service."""
-    exempt = {"strict_json.py", "spellings.py", "sources.py", "example.py", "livekit_api.py"}
+    """`load` gives it to pydantic, `example` writes TOML; `local` is no part of a service."""
+    exempt = {"strict_json.py", "spellings.py", "load.py", "example.py", "livekit_api.py"}
     product = [*files(SUPERVISOR), *files(ROOT / "config"), *files(ROOT / "worker")]
     writers = [path for path in product if "json.dump" in path.read_text().replace("strict_json.dump", "")]
     assert [ident(path) for path in writers if path.name not in exempt and path.parent.name != "local"] == []
