@@ -9,11 +9,12 @@ not. How this program ends, and what it prints, says nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
+
+from mindbot_config.output import strict_json
 
 if TYPE_CHECKING:
     from mindbot_config.load import Loaded
@@ -31,7 +32,7 @@ def main() -> int:
         if not word:
             return 0
         answer = {"refused": why} if found is None else _judge(found, fds, word.decode())
-        asking.send(json.dumps(answer).encode())
+        asking.send(strict_json.dump_bytes(answer))
 
 
 def _load(arguments: list[str]) -> tuple[Loaded | None, str]:

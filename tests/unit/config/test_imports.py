@@ -13,7 +13,7 @@ import mindbot_config
 
 MODULES = sorted(Path(mindbot_config.__file__).parent.rglob("*.py"))
 ALLOWED = sys.stdlib_module_names | {"pydantic", "pydantic_settings", "dotenv", "mindbot_config"}
-BESIDE = {"resource_limits": {"psutil"}}
+BESIDE = {"resource_limits": {"psutil"}, "log_chain": {"structlog"}, "log_records": {"structlog"}}
 """What single modules may import too."""
 
 PROBE = """

@@ -20,7 +20,9 @@ def rows(driver: Driver) -> dict[str, dict]:
 
 
 def explained(driver: Driver, name: str) -> dict:
-    flights = Recorder(lambda _: None, str, lambda: driver.now, lambda: 0.0, transcripts=lambda: False, stamp={})
+    flights = Recorder(
+        lambda _: None, lambda value: value, lambda: driver.now, lambda: 0.0, transcripts=lambda: False, stamp={}
+    )
     for change in driver.changes:
         flights.change(change)
         if change.event == log_events.WORKER_EXITED:

@@ -8,10 +8,12 @@ import time
 
 import pytest
 
+from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_supervisor.processes.pipes import paced_reader
+from mindbot_supervisor.processes.pipes.beat_budget import LINES, LINES_BURST
 from mindbot_supervisor.processes.pipes.paced_reader import BURST, RATE, PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
-from mindbot_supervisor.processes.pipes.worker_pipes import BEATS_AT_ONCE, LAST_BEATS, Batches, Running
+from mindbot_supervisor.processes.pipes.worker_pipes import Batches, Running
 
 DEADLINE = 30.0
 
@@ -55,7 +57,7 @@ async def test_everything_comes_in_order_however_little_is_taken_at_once(pipe):
         taken.extend(data[:1000])
         return min(len(data), 1000)
 
-    reader = PacedReader(pipe[0], take, ended.set)
+    reader = PacedReader(Descriptor(pipe[0]), take, ended.set)
     reader.start()
     data = os.urandom(200_000)
     thread = writing(pipe[1], data)
@@ -68,7 +70,7 @@ async def test_everything_comes_in_order_however_little_is_taken_at_once(pipe):
 
 async def test_others_have_their_turn_between_two_pieces(pipe):
     turns = []
-    reader = PacedReader(pipe[0], lambda data: turns.append("pipe") or 1)
+    reader = PacedReader(Descriptor(pipe[0]), lambda data: turns.append("pipe") or 1)
 
     async def other():
         while turns.count("pipe") < 20:
@@ -92,7 +94,7 @@ async def test_a_flood_is_read_no_faster_than_allowed_and_never_left_alone(pipe,
         times.append(time.monotonic())
         return len(data)
 
-    reader = PacedReader(pipe[0], take)
+    reader = PacedReader(Descriptor(pipe[0]), take)
     reader.start()
     began = time.monotonic()
     writing(pipe[1], b"y\n" * 8 * 1024 * 1024)
@@ -106,7 +108,7 @@ async def test_a_flood_is_read_no_faster_than_allowed_and_never_left_alone(pipe,
 
 async def test_after_stop_nothing_is_given_and_what_is_left_can_be_had(pipe):
     given = []
-    reader = PacedReader(pipe[0], lambda data: given.append(data) or 1)
+    reader = PacedReader(Descriptor(pipe[0]), lambda data: given.append(data) or 1)
     os.write(pipe[1], b"abcdef")
     reader.start()
     await until(lambda: given)
@@ -121,48 +123,47 @@ async def test_after_stop_nothing_is_given_and_what_is_left_can_be_had(pipe):
 
 class Child:
     def __init__(self):
-        self.beats, self.beat_end = os.pipe()
-        self.output, self.out_end = os.pipe()
-        self.pidfd = os.pidfd_open(os.getpid())
-        for fd in (self.beats, self.output):
+        beats, self.beat_end = os.pipe()
+        output, self.out_end = os.pipe()
+        for fd in (beats, output):
             os.set_blocking(fd, False)
+        self.beats, self.output, self.pidfd = map(Descriptor, (beats, output, os.pidfd_open(os.getpid())))
 
     def close(self):
-        for fd in (self.beats, self.output, self.pidfd):
-            os.close(fd)
+        close_all(self.beats, self.output, self.pidfd)
 
 
 @pytest.fixture
 async def running():
-    child, written, lines = Child(), [], []
+    child, written, lines, dropped = Child(), [], [], []
     output = Output(lambda *record: written.append(record))
     batches = Batches()
-    made = Running(child, output, batches, lambda line, now: lines.append(line))
+    made = Running(child, output, batches, lambda line, _: lines.append(line), lambda count, _: dropped.append(count))
     made.watch(lambda: None)
-    yield made, child, written, lines
+    yield made, child, written, lines, dropped
     batches.close()
     for fd in (child.beat_end, child.out_end):
         os.close(fd)
 
 
-async def test_a_flood_of_heartbeats_is_looked_at_a_few_at_a_time_and_none_of_a_quiet_one_waits(running):
-    made, child, _, lines = running
+async def test_of_a_flood_of_heartbeats_a_few_are_read_and_the_newest_and_a_quiet_one_never_waits(running):
+    made, child, _, lines, dropped = running
     os.write(child.beat_end, b"one\n")
     await until(lambda: lines == [b"one"])
     began = time.monotonic()
     thread = writing(child.beat_end, b"".join(b"%d\n" % number for number in range(20_000)))
     await until(lambda: time.monotonic() - began > 1.0)
     spent = time.monotonic() - began
-    assert BEATS_AT_ONCE < len(lines) <= (spent / 0.25 + 2) * BEATS_AT_ONCE + 1
-    assert lines[1:100] == [b"%d" % number for number in range(99)]
-    before = len(lines)
+    assert LINES_BURST / 2 < len(lines) <= LINES_BURST + spent * LINES + 2
+    assert lines[1:50] == [b"%d" % number for number in range(49)]
+    await until(lambda: not thread.is_alive())
     made.close()
-    assert len(lines) - before <= LAST_BEATS
-    thread.join(DEADLINE)
+    assert lines[-1] == b"19999"
+    assert len(lines) + sum(dropped) == 20_001
 
 
 async def test_last_words_are_read_from_both_pipes(running):
-    made, child, written, lines = running
+    made, child, written, lines, _ = running
     os.write(child.out_end, b"last words\nwithout an end")
     os.write(child.beat_end, b"last beat\n")
     made.close()

@@ -86,7 +86,7 @@ async def test_one_that_answers_with_the_word_and_the_state_is_believed_and_prov
         ("take(); asking.send(b'\\xff'); time.sleep(60)", "does not answer as it should"),
         ("word, data = take(); answer('another word', data); time.sleep(60)", "does not answer as it should"),
         ("word, data = take(); answer(word, data[:-1]); time.sleep(60)", "does not answer as it should"),
-        ("take(); asking.send(json.dumps({'refused': 'no\\x1b[2J room'}).encode())", "no [2J room"),
+        ("take(); asking.send(json.dumps({'refused': 'no\\x1b[2J room'}).encode())", r"no\x1b[2J room"),
         ("sys.stderr.write('first\\nlast words\\n'); sys.exit(3)", "last words (it ended with exit code 3)"),
         ("os.kill(os.getpid(), 9)", "exit code -9"),
         ("asking.close(); time.sleep(60)", "closed its end"),
