@@ -84,6 +84,17 @@ def test_the_runtime_knows_the_core_and_not_the_operators_side(path):
     )
 
 
+@pytest.mark.parametrize("path", files(SUPERVISOR / "monitoring"), ids=ident)
+def test_monitoring_measures_and_knows_neither_who_ends_processes_nor_the_operators_side(path):
+    names = imported(path)
+    assert not starts(
+        names, "mindbot_supervisor.observability", "mindbot_supervisor.daemon.daemon", "mindbot_supervisor.cli"
+    )
+    runtime = starts(names, "mindbot_supervisor.processes")
+    allowed = ("process_table", "process_tree")
+    assert runtime <= {f"mindbot_supervisor.processes.{name}" for name in allowed}
+
+
 @pytest.mark.parametrize("path", files(SUPERVISOR / "ops"), ids=ident)
 def test_the_operators_side_is_handed_callables_and_never_imports_the_runtime(path):
     assert not starts(
