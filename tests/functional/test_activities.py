@@ -110,9 +110,9 @@ def hear(heard: socket.socket, seconds: float) -> list[str]:
 def test_a_sampler_that_fails_is_told_shown_and_not_vouched_for_to_systemd(tmp_path, systemd):
     path, heard = systemd
     flag = tmp_path / "broken"
-    place = psutil.__file__
+    place = Path(psutil.__file__)
     (tmp_path / "modules").mkdir()
-    code = BREAKABLE.format(init=place, folder=str(Path(place).parent), flag=str(flag))
+    code = BREAKABLE.format(init=str(place), folder=str(place.parent), flag=str(flag))
     (tmp_path / "modules" / "psutil.py").write_text(code)
     environ = {
         **FAST,

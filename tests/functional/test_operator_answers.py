@@ -1,8 +1,10 @@
 """Each command that changes something says in a line what it did."""
 
 import signal
+import subprocess
 import threading
 
+from functional.command_line import PROGRAM
 from functional.daemon import Daemon, stub
 
 SLOW_CHECKS = {"MINDBOT_WORKER__HEARTBEAT": "required"}
@@ -89,11 +91,10 @@ def test_stop_says_that_it_waits_and_that_the_daemon_is_gone(tmp_path):
 def test_a_daemon_that_is_killed_while_stop_waits_ends_the_waiting(tmp_path):
     with Daemon(tmp_path, "--workers", "1", *stub("call"), environ=SLOW_CHECKS) as daemon:
         daemon.until(lambda: daemon.status()["calls"].get("active") == 1)
-        ends = {}
-        waiting = threading.Thread(target=lambda: ends.update(done=daemon.client("stop", timeout=90)))
-        waiting.start()
-        daemon.wait("supervisor.stopping")
+        command = [*PROGRAM, "stop", "--socket", str(daemon.socket)]
+        stopping = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert stopping.stderr.readline().startswith("waiting for 1 calls")
         daemon.process.send_signal(signal.SIGKILL)
-        waiting.join(60)
-        assert ends["done"].returncode == 0
+        assert stopping.communicate(timeout=60) == (f"stopped (pid {daemon.process.pid})\n", "")
+        assert stopping.returncode == 0
         assert daemon.end() == -signal.SIGKILL

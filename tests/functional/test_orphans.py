@@ -177,3 +177,83 @@ def test_a_worker_that_claims_its_siblings_process_does_not_get_it_killed(tmp_pa
         assert first.worker("0.1")["processes"] == 2
         assert first.terminate() == 0
         assert not Path(f"/proc/{child.pid}").exists() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_the_shell_started_that_became_the_daemon_is_left_alone(tmp_path, seconds, monkeypatch):
+    """`sidecar & exec mindbot-supervisor`, as an entry point of a container has it."""
+    entry = tmp_path / "entry"
+    entry.write_text(f'#!/bin/sh\nsleep {seconds} >/dev/null 2>&1 &\nexec {sys.executable} "$@"\n')
+    entry.chmod(0o755)
+    with monkeypatch.context() as context:
+        context.setattr(sys, "executable", str(entry))
+        daemon = Daemon(tmp_path, "--workers", "1", "--command", "sleep 1024", environ=FAST)
+    with daemon:
+        daemon.ready(1)
+        (sidecar,) = sleeping(seconds)
+        assert sidecar.ppid() == daemon.process.pid
+        os.kill(daemon.worker("0.1")["pid"], signal.SIGKILL)
+        daemon.wait("worker.ready", worker="0.2")
+        assert daemon.terminate() == 0
+        assert sidecar.is_running()
+        assert not daemon.events("orphan.ended")
+
+
+ESCAPE = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(3, 256)
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.execve("/bin/sleep", ["sleep", sys.argv[1]], {})
+    os._exit(0)
+os.wait()
+os.execvp("sleep", ["sleep", "1022"])
+"""
+
+
+def test_what_let_go_of_everything_ends_once_all_that_could_have_started_it_is_gone(tmp_path, seconds):
+    script = tmp_path / "escape.py"
+    script.write_text(ESCAPE)
+    slow = {"MINDBOT_LIMITS__CHECK_INTERVAL": "5"}
+    command = f"{sys.executable} -S -E {script} {seconds}"
+    with Daemon(tmp_path, "--workers", "1", "--command", command, environ=slow) as daemon:
+        daemon.ready(1)
+        (first,) = daemon.until(lambda: sleeping(seconds))
+        os.kill(daemon.worker("0.1")["pid"], signal.SIGKILL)
+        assert daemon.wait("orphan.ended", process=first.pid)["worker"] == "0.1"
+        daemon.wait("worker.ready", worker="0.2")
+        daemon.until(lambda: sleeping(seconds))
+        assert daemon.terminate() == 0
+        assert gone(seconds)
+
+
+def test_an_orphan_is_still_its_workers_after_an_upgrade(tmp_path, seconds):
+    with Daemon(tmp_path, "--workers", "1", *escaping(seconds), environ=FAST) as daemon:
+        daemon.ready(1)
+        (orphan,) = daemon.until(lambda: sleeping(seconds))
+        daemon.until(lambda: (daemon.worker("0.1") or {}).get("processes") == 2)
+        assert daemon.client("upgrade", timeout=60).returncode == 0
+        daemon.wait("supervisor.upgraded")
+        daemon.until(lambda: (daemon.worker("0.1") or {}).get("processes") == 2)
+        os.kill(daemon.worker("0.1")["pid"], signal.SIGKILL)
+        daemon.wait("orphan.ended", worker="0.1", process=orphan.pid)
+        assert daemon.terminate() == 0
+        assert gone(seconds)
+
+
+def test_an_orphan_of_a_dead_daemons_worker_ends_with_it(tmp_path, seconds):
+    with Daemon(tmp_path, "--workers", "1", *escaping(seconds), environ=FAST) as first:
+        first.ready(1)
+        (orphan,) = first.until(lambda: sleeping(seconds))
+        record = first.runtime_dir / "workers" / "0.1.json"
+        first.until(lambda: str(orphan.pid) in record.read_text())
+        first.process.kill()
+        first.process.wait(DEADLINE)
+        with Daemon(tmp_path, "--workers", "1", "--command", "sleep 1024", environ=FAST) as second:
+            second.wait("orphan.ended", worker="0.1", process=orphan.pid)
+            second.ready(1)
+            assert second.terminate() == 0
+        assert gone(seconds)

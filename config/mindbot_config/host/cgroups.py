@@ -37,11 +37,22 @@ class Mount:
 
         A container may be told a path that it cannot see; what is mounted there is its own group then.
         """
+        known = _chains.get((self, cgroup))
+        if known is not None:
+            return known
         folder = self.folder(cgroup)
         if folder is None or not folder.is_dir():
             return [self.place]
         above = [parent for parent in folder.parents if parent.is_relative_to(self.place)]
+        if len(_chains) >= CHAINS_MAX:
+            _chains.clear()
+        _chains[self, cgroup] = [folder, *above]
         return [folder, *above]
+
+
+CHAINS_MAX = 256
+_chains: dict[tuple[Mount, str], list[Path]] = {}
+"""What was worked out before: it is asked for every other second."""
 
 
 @dataclass(frozen=True, slots=True)

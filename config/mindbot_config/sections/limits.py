@@ -25,9 +25,11 @@ class Limits(Section):
     """Seconds between two heartbeats of a worker."""
     suspect_after: float = Field(default=3.0, gt=0)
     """No heartbeat from the worker's loop for this many seconds and it is suspect: reported, but left alone.
-    At least two beats long."""
+    At least two beats long. The same for the job process of a call: `call.stalled` tells what it is doing; one that
+    the kernel has stopped is killed then, and its call recovered."""
     hung_after: float = Field(default=10.0, gt=0)
-    """No heartbeat for this many seconds and the worker is hung: it is killed, replaced, and its calls recovered.
+    """No heartbeat for this many seconds and the worker is hung: it is killed, replaced, and its calls recovered. The
+    job process of a call that is silent for so long is killed alone, and that call recovered.
     Stay well below 70: LiveKit's job processes give up, calls and all, on a worker that is silent for so long."""
     beats_rejected_max: int = Field(default=20, ge=1)
     """So many unreadable heartbeats in a row and the worker counts as broken."""

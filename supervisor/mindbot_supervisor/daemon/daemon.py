@@ -277,7 +277,9 @@ class Daemon:
     def _make_engine(self) -> Engine:
         pool = Pool(auto_limits.policy(self._loaded.settings), time.monotonic())
         launch = self._launch(self._loaded)
-        engine = Engine(pool, launch, self._activities, tell=self._tell, write_output=self._write_output)
+        engine = Engine(
+            pool, launch, self._activities, began=self._started, tell=self._tell, write_output=self._write_output
+        )
         engine.launcher.tell(self._logs.note)
         engine.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
         engine.processes.other_children = self._children

@@ -66,6 +66,7 @@ class Engine:
         launch: Launch,
         activities: Activities,
         *,
+        began: float,
         tell: Callable[[Change], None],
         write_output: WriteOutput,
     ) -> None:
@@ -92,7 +93,14 @@ class Engine:
         self._stopped_helpers = StoppedHelpers()
         self._pids_limit = PidsLimit()
         self.processes = ProcessWatch(
-            pool, self.launcher, activities, tell=tell, looked=self._looked, workers=self._pids, changed=self._record
+            pool,
+            self.launcher,
+            activities,
+            began=began,
+            tell=tell,
+            looked=self._looked,
+            workers=self._pids,
+            changed=self._record,
         )
         self._stalled_jobs = StalledJobs(self.processes, self._running, self._condemned)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -42,6 +43,9 @@ class Process:
     """Forked by a server of job processes: it belongs to the worker that names it."""
     anchor: Process | None = None
     """The claimable process that this one descends from."""
+    foreign: bool = False
+    """A child that was there before the daemon began, as when a shell started it and became the daemon by exec; or one
+    that descends from such a child."""
     looks: int = 0
     """How often it was examined for signs of its worker."""
     _started: float | None = None
@@ -86,6 +90,20 @@ def keys(processes: Iterable[Process]) -> list[Key]:
         with contextlib.suppress(*GONE):
             found.append(each.key)
     return found
+
+
+def seconds_since_boot(monotonic: float) -> float:
+    """A moment of the monotonic clock, on the clock of `started`: that one goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - (time.monotonic() - monotonic)
+
+
+def is_same(pid: int, started: float) -> bool:
+    """Whether the process with this pid lives, and was started then."""
+    try:
+        found = find(pid)
+        return found is not None and started_at(found) == started
+    except GONE:
+        return False
 
 
 def find(pid: int) -> psutil.Process | None:

@@ -52,6 +52,8 @@ class ProcessTree:
     """Pids of the servers from which job processes are forked."""
     templates: set[int] = field(default_factory=set)
     """Pids of all templates there ever were: the sessions of their job servers."""
+    began: float = float("-inf")
+    """When the daemon began, in seconds since boot: no process of ours is older."""
     _members: Mapping[Ref, list[Process]] = field(default_factory=dict)
     _told: set[int] = field(default_factory=set)
     _looking: threading.Lock = field(default_factory=threading.Lock)
@@ -113,7 +115,9 @@ class ProcessTree:
 
         `known` are our children that are no workers: an orphan may come from them as well.
         """
-        possible = {*self.roots, *known}
+        if self.me == 1:
+            return []  # whatever is orphaned in this container comes to us, and need not be a worker's
+        possible = {*self.roots, *known, *self.jobservers}
         orphans = [each for each in self.descendants(without=known) if each.owner is None and each.ppid == self.me]
         if not orphans:
             return []
@@ -127,6 +131,8 @@ class ProcessTree:
         """All that descends from us and is no root, but for these children of ours and what descends from them."""
         found, left_out = [], {*without, *self.jobservers}
         for each in list(self.table.processes.values()):  # parents come before their children
+            if each.foreign:
+                continue
             if each.pid in left_out or (each.parent is not None and each.parent.pid in left_out):
                 left_out.add(each.pid)
             elif each.pid not in self.roots:
@@ -136,6 +142,8 @@ class ProcessTree:
     def _place(self, each: Process, roots: Mapping[int, Root]) -> None:
         """Find out whose it is, as far as that can be seen now."""
         root = roots.get(each.pid) or roots.get(each.session)
+        if each.foreign:
+            return
         if root is not None:
             each.ref = root.ref
         elif self.recorded and (ref := self._of_record(each)) is not None:
@@ -144,17 +152,31 @@ class ProcessTree:
             return
         elif each.parent is not None:
             self._after_parent(each, each.parent)
-        elif each.ppid == self.me and each.session in self.templates and each.pid not in self.templates:
+        elif each.ppid == self.me and each.pid not in self.templates:
+            self._place_orphan(each, roots)
+
+    def _place_orphan(self, each: Process, roots: Mapping[int, Root]) -> None:
+        """A child of ours that we may not have started."""
+        if each.session in self.templates:
             each.claimable = each.pid not in self.jobservers
-        elif each.ppid == self.me and each.looks < EXAMINED:
+        elif each.looks < EXAMINED:
             each.looks += 1
-            each.ref = orphan_origin.find(each, roots.values())
+            each.foreign = each.looks == 1 and self._is_older(each)
+            each.ref = None if each.foreign else orphan_origin.find(each, roots.values())
+
+    def _is_older(self, each: Process) -> bool:
+        try:
+            return each.started < self.began
+        except GONE:
+            return False
 
     def _after_parent(self, each: Process, parent: Process) -> None:
         """What is known of its parent is true of it as well."""
         while parent.parent is not None and not self._is_there(parent):
             parent = each.parent = parent.parent
-        if parent.pid in self.jobservers:
+        if parent.foreign:
+            each.foreign, each.parent = True, None
+        elif parent.pid in self.jobservers:
             each.claimable, each.parent = True, None
         elif parent.claimable:
             each.anchor, each.parent = parent, None

@@ -22,13 +22,15 @@ class Adopted:
         self._pidfds: dict[Ref, Descriptor] = {}
 
     def take(self, record: Pidfile) -> bool:
-        """False if the process of this record is no more, or its pid is somebody else's by now."""
+        """False if the process of this record is no more, or its pid is somebody else's by now.
+
+        Raises OSError where no descriptor is left: then nothing is known of it.
+        """
         try:
             pidfd = Descriptor(os.pidfd_open(record.pid))
-        except OSError:
+        except ProcessLookupError:
             return False
-        found = process_table.find(record.pid)
-        if found is None or process_table.started_at(found) != record.started:
+        if not process_table.is_same(record.pid, record.started):
             pidfd.close()
             return False
         self._pidfds[record.ref] = pidfd

@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from mindbot_config.files.read_file import read_regular
 from mindbot_config.host import cgroups
 from mindbot_config.output import strict_json
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import process_table
-from mindbot_supervisor.monitoring.process_table import GONE, Key
+from mindbot_supervisor.monitoring.process_table import Key
 
 SIZE_MAX = 64 * 1024
 MEMBERS_MAX = 1024
@@ -128,16 +126,10 @@ class Pidfiles:
         return living, names
 
     def _alive(self, record: Pidfile) -> bool:
-        found = process_table.find(record.pid)
         try:
-            return (
-                found is not None
-                and bool(record.boot)
-                and record.boot == boot_id()
-                and process_table.started_at(found) == record.started
-                and os.getsid(record.pid) == record.pid
-            )
-        except (*GONE, psutil.AccessDenied):
+            same = record.boot == boot_id() and process_table.is_same(record.pid, record.started)
+            return same and bool(record.boot) and os.getsid(record.pid) == record.pid
+        except ProcessLookupError:
             return False
 
     def _path(self, ref: Ref) -> Path:

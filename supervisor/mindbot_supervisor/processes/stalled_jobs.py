@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-import psutil
-
 from mindbot_supervisor.core.calls.call_liveness import Found
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring.process_table import Process
@@ -108,6 +106,8 @@ class StalledJobs:
 
 def is_stopped(pid: int) -> bool:
     """Whether the kernel says that the process is stopped by a signal; under a debugger it is not that."""
+    import psutil  # loaded once the first workers run
+
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     except psutil.Error:

@@ -12,7 +12,7 @@ from typing import Any
 from mindbot_config.host import resource_shortage
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.processes import child_process, executable
-from mindbot_supervisor.processes.child_process import Child
+from mindbot_supervisor.processes.child_process import Child, Pipes
 from mindbot_supervisor.processes.launch_options import Launch
 from mindbot_supervisor.processes.templates.job_forkservers import Jobservers
 from mindbot_supervisor.processes.templates.template_process import Image, Template
@@ -76,7 +76,7 @@ class Launcher:
         if self._images.checking:
             self._waiting.append(ref)
         elif (image := self._images.fitting()) is not None:
-            self._fork(image, ref)
+            self._waiting.append(ref) if image.busy else self._fork(image, ref)
         else:
             try:
                 coming = self._images.is_coming()
@@ -151,9 +151,12 @@ class Launcher:
 
     def delivered(self, image: Image, message: Mapping[str, Any]) -> None:
         found = image.answered(str(message.get("worker")))
-        if found is None:
-            return
-        ref, pipes = found
+        if found is not None:
+            self._delivered(image, *found, message)
+        if self._waiting and not image.busy:
+            self.start(self._waiting.pop(0))
+
+    def _delivered(self, image: Image, ref: Ref, pipes: Pipes, message: Mapping[str, Any]) -> None:
         if message.get("say") != template_messages.FORKED:
             pipes.close_ours()
             self._not_started(ref, "cannot fork a worker", OSError(message.get("errno"), str(message.get("why"))))
@@ -174,7 +177,9 @@ class Launcher:
             image.fork(ref)
         except OSError as exc:
             if resource_shortage.is_one(exc):
-                self._ran_short(ref, f"cannot fork a worker: {resource_shortage.explain(exc)}")
+                why = f"cannot fork a worker: {resource_shortage.explain(exc)}"
+                self._ran_short(ref, why)
+                self.run_short(why)
             else:
                 self._exec(ref)
 

@@ -406,3 +406,15 @@ def test_nothing_is_due_for_a_seat_that_will_not_be_filled(ask):
     assert driver.pool.wake_at() == driver.now + 0.5
     driver.do(driver.pool.drain([0], driver.now) if ask == "drain" else driver.pool.stop(driver.now))
     assert driver.pool.wake_at() is None, "or the shell would wake up all the time"
+
+
+def test_an_agent_that_can_never_work_ends_the_first_start_at_once_and_nothing_later():
+    driver = Driver(policy())
+    driver.tick()
+    effects = driver.do(driver.pool.agent_failed("cannot import the agent module 'x'", driver.now))
+    assert effects.actions == (GiveUp(78, "cannot import the agent module 'x'"),)
+    driver = full()
+    assert driver.do(driver.pool.agent_failed("half a deployment", driver.now)).actions == ()
+    driver = Driver(policy())
+    driver.do(driver.pool.stop(driver.now))
+    assert driver.do(driver.pool.agent_failed("too late", driver.now)).actions == ()

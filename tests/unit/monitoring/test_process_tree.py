@@ -197,7 +197,7 @@ def test_what_a_daemon_before_us_recorded_belongs_to_its_worker(host, tree):
 
 def test_an_orphan_ends_when_all_that_could_have_started_it_is_gone(host, tree):
     host.start(500, ME, started=5.0)
-    for pid, started in ((100, 2.0), (200, 6.0), (TEMPLATE, 9.0)):
+    for pid, started in ((100, 2.0), (200, 6.0), (TEMPLATE, 9.0), (JOBS, 9.0)):
         host.facts[pid].started = started
     look(tree)
     known = {TEMPLATE}
@@ -219,6 +219,37 @@ def test_all_that_descends_from_us_is_found_but_for_services_and_what_they_start
     tree.jobservers = frozenset()
     look(tree)
     assert sorted(each.pid for each in tree.descendants(without={800, TEMPLATE})) == [100, 200, 302, 500, 501]
+
+
+def test_what_was_there_before_the_daemon_began_is_left_alone_and_what_it_starts_too(host, tree):
+    """A shell that starts something, and becomes the daemon by exec."""
+    tree.began = 50.0
+    for pid in (100, 200, TEMPLATE, JOBS):
+        host.facts[pid].started = 60.0
+    host.start(600, ME, started=40.0)
+    host.start(601, 600, started=90.0)
+    host.start(500, ME, started=90.0)
+    host.origins[600] = A
+    look(tree)
+    host.end(600)
+    host.move(601, ME)
+    assert look(tree) == {A: [100], B: [200]}
+    tree.roots.clear()
+    assert sorted(each.pid for each in tree.descendants(without={TEMPLATE})) == [100, 200, 500]
+
+
+def test_a_template_is_never_taken_for_an_orphan_of_the_worker_that_it_forks(host, tree):
+    """It holds the pipes of a worker for a moment."""
+    host.origins[TEMPLATE] = A
+    assert look(tree) == {A: [100], B: [200]}
+
+
+def test_as_pid_1_of_a_container_nobodys_orphans_are_ended_with_a_worker(host, tree):
+    host.start(500, ME, started=0.5)
+    look(tree)
+    assert tree.without_older_root({TEMPLATE})
+    tree.me = 1
+    assert tree.without_older_root({TEMPLATE}) == []
 
 
 def test_the_supervisor_itself_and_its_parents_belong_to_nobody(host):

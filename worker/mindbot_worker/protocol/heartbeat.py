@@ -84,13 +84,8 @@ _PROCESS = "mb "
 
 
 def process_name(worker: str, role: str = "") -> str:
-    """What a process calls itself (`/proc/PID/comm`): the kernel keeps 15 characters of it."""
+    """What a process calls itself, for people (`/proc/PID/comm`): the kernel keeps 15 characters of it."""
     return f"{_PROCESS}{worker} {role}".strip()
-
-
-def worker_of(process: str) -> str:
-    """The worker in a process's name; empty where there is none."""
-    return process.removeprefix(_PROCESS).partition(" ")[0] if process.startswith(_PROCESS) else ""
 
 
 class BadBeat(ValueError):

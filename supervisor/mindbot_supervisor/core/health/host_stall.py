@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mindbot_supervisor.core import log_events
+from mindbot_supervisor.core.health.history import History
 from mindbot_supervisor.core.pool_state import State
 from mindbot_supervisor.core.workers.model import Change, Phase, Ref
 
@@ -40,12 +41,13 @@ def forgive(state: State, gap: float, now: float) -> None:
 
 
 class Voice(NamedTuple):
-    """A process that is heard regularly, and of which worker it is."""
+    """A process that is heard regularly: a worker's own, or that of one of its calls."""
 
     ref: Ref
     silence: float
     heard_since: bool
     """Whether it was heard since silences last began anew."""
+    job: bool = False
 
 
 def silent_together(state: State, now: float) -> tuple[int, int, float] | None:
@@ -54,17 +56,24 @@ def silent_together(state: State, now: float) -> tuple[int, int, float] | None:
     They must be of most workers too: what one worker says of its many jobs is no news of the host.
     """
     limits = state.policy.limits
+    if not any(_is_late(history, limits.suspect_after, now) for history in state.histories.values()):
+        return None  # as at nearly every tick
     least = max(limits.suspect_after - limits.beat_interval, SPREAD * limits.beat_interval)
     voices = list(_voices(state, now, least))
-    fresh = [voice for voice in voices if voice.heard_since and voice.silence >= least]
-    longest = max((voice.silence for voice in fresh), default=0.0)
-    if longest < limits.suspect_after:
-        return None
-    most = _largest_group(fresh, SPREAD * limits.beat_interval)
-    workers, theirs = {voice.ref for voice in voices}, {voice.ref for voice in most}
-    if len(most) < 2 or 2 * len(most) <= len(voices) or 2 * len(theirs) <= len(workers):
-        return None
-    return len(most), len(voices), longest
+    workers = sum(not voice.job for voice in voices)
+    for job, of in ((False, workers), (True, len(voices))):
+        fresh = [v for v in voices if v.job is job and v.heard_since and v.silence >= least]
+        most = _largest_group(fresh, SPREAD * limits.beat_interval)
+        longest = max((voice.silence for voice in most), default=0.0)
+        many = len(most) >= 2 and 2 * len(most) > of and 2 * len({voice.ref for voice in most}) > workers
+        if many and longest >= limits.suspect_after:
+            return len(most), of, longest
+    return None
+
+
+def _is_late(history: History, limit: float, now: float) -> bool:
+    silent = history.loop_at is not None and now - history.loop_at >= limit
+    return silent or (bool(history.jobs) and any(job.age >= limit for job in history.jobs.values()))
 
 
 def _largest_group(voices: list[Voice], spread: float) -> list[Voice]:
@@ -88,7 +97,7 @@ def _voices(state: State, now: float, least: float) -> Iterator[Voice]:
         silence = now - history.loop_at
         yield Voice(ref, silence, history.heard_since)
         if silence < least:
-            yield from (Voice(ref, job.age, job.heard_since) for job in history.jobs.values())
+            yield from (Voice(ref, job.age, job.heard_since, job=True) for job in history.jobs.values())
 
 
 def _begin_anew(state: State, gap: float, now: float, why: str, seconds: float | None = None) -> None:

@@ -143,6 +143,10 @@ FORK_TIMEOUT = 20.0
 """Seconds for a fork, which takes 0.04; a template that does not answer is killed and built anew."""
 
 
+ASKED_MAX = 16
+"""Workers that a template is asked for at a time: it forks one after the other, and each holds six descriptors here."""
+
+
 @dataclass(slots=True)
 class Image:
     template: Template
@@ -170,6 +174,11 @@ class Image:
             raise
         timer = asyncio.get_running_loop().call_later(FORK_TIMEOUT, self.template.kill)
         self._asked[ref] = (pipes, timer)
+
+    @property
+    def busy(self) -> bool:
+        """It was asked for as many workers as it is asked for at a time."""
+        return len(self._asked) >= ASKED_MAX
 
     def owes(self, ref: Ref) -> bool:
         """It was asked for this worker, and has not answered yet."""

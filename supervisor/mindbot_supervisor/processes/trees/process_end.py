@@ -117,7 +117,9 @@ class ProcessEnd:
     async def _end_ownerless(self, which: Which, known: Known, ref: Ref | None) -> None:
         told: set[int] = set()
         for _ in range(ROUNDS):
-            found = await _insist(partial(self._find, which, known()))
+            seen = await _insist(partial(self._find, which, known()))
+            # A child that was being started while the other thread looked is known by now, in this one.
+            found = [each for each in seen if each.pid not in self._tree.roots and each.pid not in known()]
             if not found:
                 return
             orphans = await _insist(partial(orphans_among, self._tree, found, None))

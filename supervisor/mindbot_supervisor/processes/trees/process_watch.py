@@ -31,6 +31,8 @@ from mindbot_worker.protocol.heartbeat import Beat
 
 SILENT_ROUNDS, SILENT_LEAST = 5, 10.0
 """So many rounds of the sampler, but no less than so many seconds, may be missing before memory counts as unwatched."""
+CLOCK_STEP = 0.02
+"""Seconds, two steps of the clock that says when a process was started."""
 LEFTOVER_GRACE = 1.0
 """Seconds that helpers of a worker which ended as asked have to follow it (LiveKit's end within 0.5 s)."""
 
@@ -40,8 +42,8 @@ Tell = Callable[[Change], None]
 class ProcessWatch:
     """All methods belong to the loop's thread.
 
-    `looked` is called after each round; `children` are pids of all our children, `helpers` of those that are no
-    workers; `changed` is told of a worker of which more, or less, would have to be recorded.
+    `began` is when the daemon did, on the monotonic clock; `looked` is called after each round; `workers` gives the
+    pids of all workers that run; `changed` is told of a worker of which more, or less, would have to be recorded.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ProcessWatch:
         launcher: Launcher,
         activities: Activities,
         *,
+        began: float,
         tell: Tell,
         looked: Callable[[], None],
         workers: Callable[[], set[int]],
@@ -58,7 +61,7 @@ class ProcessWatch:
         self._pool, self._launcher, self._tell = pool, launcher, tell
         self._looked_at, self._workers, self._changed = looked, workers, changed
         self._loop = asyncio.get_running_loop()
-        self.tree = ProcessTree(self._contested)
+        self.tree = ProcessTree(self._contested, began=process_table.seconds_since_boot(began) - CLOCK_STEP)
         self.ends = ProcessEnd(self.tree, self._orphan_ended)
         self.oom = Oom(Mounts.find(), KernelLog())
         self._sampler = Sampler(self.tree, pool.policy.memory_soft_mb, self.oom.mounts)
@@ -119,15 +122,18 @@ class ProcessWatch:
         return ended if found is None else replace(ended, oom=found.certain, detail=found.detail)
 
     async def members(self, ref: Ref) -> list[Process]:
+        self._follow_launcher()
         return await self.ends.members(ref)
 
     async def kill(self, ref: Ref) -> None:
         """All that belongs to a worker, itself included."""
+        self._follow_launcher()
         for orphan in await self.ends.kill(ref):
             self._orphan_ended(ref, orphan)
 
     async def end(self, ref: Ref, grace: float) -> None:
         """What is left of a dead worker."""
+        self._follow_launcher()
         await self.ends.end(ref, grace, self.known_children)
         self._beyond.pop(ref, None)
 
@@ -154,10 +160,14 @@ class ProcessWatch:
         self._looked_at()
 
     def _follow_policy(self) -> None:
-        """The limits in force are the sampler's as well; and who serves all workers may have changed."""
+        """The limits in force are the sampler's as well."""
         limits = self._pool.policy.limits
         self._rounds.interval, self._sampler.soft_mb = limits.check_interval, self._pool.policy.memory_soft_mb
         self._rounds.activity.silent_after = max(SILENT_ROUNDS * limits.check_interval, SILENT_LEAST)
+        self._follow_launcher()
+
+    def _follow_launcher(self) -> None:
+        """Who serves all workers may have changed: before a look, so that no template is taken for an orphan."""
         self.tree.jobservers = frozenset(pid for pid, _, _ in self._launcher.jobservers.known())
         self.tree.templates |= self._launcher.pids()
 
