@@ -16,7 +16,7 @@ extra=
 
 if command -v uv >/dev/null 2>&1; then
     [ -x "$venv/bin/python" ] || uv venv --quiet --python '>=3.11' "$venv"
-    VIRTUAL_ENV=$venv uv pip install --quiet -c "$root/constraints.txt" -e "$root$extra"
+    VIRTUAL_ENV=$venv uv pip install --quiet --compile-bytecode -c "$root/constraints.txt" -e "$root$extra"
     touch "$stamp"
     exit 0
 fi
