@@ -1,11 +1,14 @@
 # `make run` and `make test` set everything up themselves; they need python3 (3.11 or newer) and make.
 PY := .venv/bin/python
 
-.PHONY: run test lint types unit functional live live-exec matrix provider-faults bench livekit-server example clean help
+
+.PHONY: run test check coverage lint types unit functional live live-exec matrix provider-faults bench livekit-server example clean help
 
 help:
 	@echo "make run             the pool in local mode: no account needed, Ctrl-C ends it"
 	@echo "make test            ruff, mypy --strict and all tests, live ones included"
+	@echo "make check           format, lint, types, import rules and unit tests: after every change"
+	@echo "make coverage        all tests, and the lines that none of them ran, subprocesses included"
 	@echo "make unit|functional|live   one kind of tests"
 	@echo "make live-exec       the live tests with workers started by exec instead of the template"
 	@echo "make matrix          every fault in every state, and what came of it"
@@ -20,7 +23,7 @@ run:
 
 # What fails is run once more, alone: a busy machine is late, a broken program fails twice.
 define tested
-$(PY) -m pytest -q $(2) $(1) $(ARGS) || { \
+$(PY) -m pytest -q --durations 10 $(2) $(1) $(ARGS) || { \
 	echo "once more, what failed:"; $(PY) -m pytest -q --last-failed --last-failed-no-failures none $(1) $(ARGS); }
 endef
 
@@ -28,6 +31,16 @@ test: lint types
 	@sh .ci/livekit-server.sh
 	@$(call tested,tests/unit tests/functional,-n 3 --dist worksteal)
 	@$(call tested,tests/live)
+
+check: .dev
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q -n 2 --dist worksteal tests/unit $(ARGS)
+
+coverage: .dev
+	@sh .ci/livekit-server.sh
+	@sh tests/coverage.sh $(PY) $(ARGS)
 
 lint: .dev
 	@$(PY) -m ruff check .

@@ -91,31 +91,31 @@ def upgraded(daemon: Daemon) -> None:
 
 
 BROKEN = {
-    "a syntax error": ({"file": "app.py", "begin": "def broken(:\n"}, "SyntaxError"),
-    "a syntax error where it is loaded late": ({"file": "ops/control.py", "begin": "def broken(:\n"}, "SyntaxError"),
-    "a missing module": ({"file": "runtime/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
+    "a syntax error": ({"file": "daemon/daemon.py", "begin": "def broken(:\n"}, "SyntaxError"),
+    "a syntax error where it is loaded late": ({"file": "control/server.py", "begin": "def broken(:\n"}, "SyntaxError"),
+    "a missing module": ({"file": "daemon/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
     "an import that ends well": ({"file": "__init__.py", "begin": "raise SystemExit(0)\n"}, "exit code 0"),
-    "an import that ends well, later": ({"file": "app.py", "begin": "raise SystemExit(0)\n"}, "ended by itself"),
-    "an end without a word": ({"file": "app.py", "begin": "import os\nos._exit(0)\n"}, "exit code 0"),
-    "a crash": ({"file": "app.py", "begin": "import os\nos.kill(os.getpid(), 11)\n"}, "exit code -11"),
+    "an import that ends well, later": ({"file": "daemon/daemon.py", "begin": "raise SystemExit(0)\n"}, "ended by itself"),
+    "an end without a word": ({"file": "daemon/daemon.py", "begin": "import os\nos._exit(0)\n"}, "exit code 0"),
+    "a crash": ({"file": "daemon/daemon.py", "begin": "import os\nos.kill(os.getpid(), 11)\n"}, "exit code -11"),
     "another version of the state": (
-        {"file": "core/snapshot.py", "replace": ("VERSION = ", "VERSION = 99 + ")},
+        {"file": "core/workers/snapshot.py", "replace": ("VERSION = ", "VERSION = 99 + ")},
         "this program reads version",
     ),
     "a state that it does not know": (
-        {"file": "core/snapshot.py", "replace": ("    hurried: bool\n", "    hurried: bool\n    unheard_of: int\n")},
+        {"file": "core/workers/snapshot.py", "replace": ("    hurried: bool\n", "    hurried: bool\n    unheard_of: int\n")},
         "does not fit this version",
     ),
     "a state that it cannot go on with": (
         {
-            "file": "core/snapshot.py",
+            "file": "core/workers/snapshot.py",
             "replace": ("    pool.slots = {", "    raise KeyError('no such slot')\n    pool.slots = {"),
         },
         "no such slot",
     ),
     "garbage and then nothing": (
         {
-            "file": "app.py",
+            "file": "daemon/daemon.py",
             "begin": r"""
             import sys
             for _ in range(300):
