@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import lru_cache
 from typing import Any
 
-from mindbot_config.output.spellings import LENGTH_MIN, spellings, texts
+from mindbot_config.output.spellings import LENGTH_MIN, fewest, spellings, texts
 from mindbot_config.output.strict_json import DEPTH_MAX
 
 MASK = "***"
@@ -62,6 +63,7 @@ class Redactor:
         self.values = frozenset(values)
         long = {value for value in self.values if len(value) >= LENGTH_MIN}
         self._spellings = sorted({each for value in long for each in spellings(value)}, key=len, reverse=True)
+        self._signs = fewest(self._spellings)
         self._texts = sorted({each for value in long for each in texts(value)}, key=len, reverse=True)
         self._grams = {each[at : at + EDGE_MIN] for each in self._texts for at in range(len(each) - EDGE_MIN + 1)}
         self._numbers = {value for value in long if re.fullmatch(r"-?[0-9.]+", value)}
@@ -70,8 +72,8 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
-        for spelling in self._spellings:
-            if spelling in text:
+        if any(sign in text for sign in self._signs):
+            for spelling in self._spellings:
                 text = text.replace(spelling, MASK)
         if self._short is not None:
             text = self._short.sub(MASK, text)
@@ -142,8 +144,11 @@ class Redactor:
 
 def is_secret_field(name: object, value: object) -> bool:
     """Whether a field of a record is secret by its name, such as `api_key`, `accessToken` or `Authorization`."""
-    if not isinstance(value, str) or not value or not isinstance(name, str) or len(name) > 64:
-        return False
+    return bool(value) and isinstance(value, str) and isinstance(name, str) and _is_secret_name(name[-64:])
+
+
+@lru_cache(1024)
+def _is_secret_name(name: str) -> bool:
     return _FIELD.search(_CAMEL.sub("_", name).lower()) is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 LENGTH_MIN = 8
@@ -19,9 +19,9 @@ _SECRET_IN_JSON = re.compile(r"key|secret|token|password", re.IGNORECASE)
 
 def spellings(secret: str) -> set[str]:
     """All of one secret, the shorter ones of its parts left out."""
-    found: set[str] = set()
+    found = {each for whole in _wholes(secret) for each in _encodings(whole)}
     for part in _parts(secret):
-        found |= set(_texts(part)) | set(_encodings(part))
+        found |= set(_texts(part))
     return {each for each in found if len(each) >= LENGTH_MIN}
 
 
@@ -31,15 +31,30 @@ def texts(secret: str) -> set[str]:
     return {each for each in found if len(each) >= LENGTH_MIN}
 
 
-def _parts(secret: str) -> Iterator[str]:
-    """The whole secret; of one with several lines each line, of one that is JSON what is secret in it."""
+def fewest(found: Iterable[str]) -> list[str]:
+    """Those of which at least one is in every text that has any of them."""
+    kept: list[str] = []
+    for each in sorted(found, key=len):
+        if not any(shorter in each for shorter in kept):
+            kept.append(each)
+    return kept
+
+
+def _wholes(secret: str) -> Iterator[str]:
+    """The secret, and what is secret in it if it is JSON."""
     yield secret
-    lines = [line.strip() for line in secret.splitlines()]
-    if len(lines) > 1:
-        yield "\r\n".join(lines)
-        yield from (line for line in lines if len(line) >= LENGTH_MIN and not _PEM.fullmatch(line))
     for inner in _inner(secret):
-        yield from _parts(inner)
+        yield from _wholes(inner)
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """Each of them, and of one with several lines each line."""
+    for whole in _wholes(secret):
+        yield whole
+        lines = [line.strip() for line in whole.splitlines()]
+        if len(lines) > 1:
+            yield "\r\n".join(lines)
+            yield from (line for line in lines if len(line) >= LENGTH_MIN and not _PEM.fullmatch(line))
 
 
 def _inner(secret: str) -> list[str]:

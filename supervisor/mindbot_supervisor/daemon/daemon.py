@@ -136,8 +136,8 @@ class Daemon:
         if self._state is not None:
             self._resume(self._state)
         self._engine.start()
-        self._logs.begin()
         try:
+            self._logs.begin()
             await self._serve()
             return await self._live()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,12 @@ from mindbot_supervisor.monitoring.activities import where
 
 
 def report_to(note: Callable[..., None]) -> None:
-    """Report those of the running loop from now on."""
+    """Report those of the running loop, and of every thread, from now on."""
+    loop = asyncio.get_running_loop()
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         exc = context.get("exception")
-        what = f"{type(exc).__name__}: {exc}" if exc is not None else str(context.get("message"))
+        what = _told(exc) if isinstance(exc, BaseException) else str(context.get("message"))
         note(
             log_events.SUPERVISOR_BUG,
             "critical",
@@ -23,4 +25,17 @@ def report_to(note: Callable[..., None]) -> None:
             where=where(exc) if isinstance(exc, BaseException) else [],
         )
 
-    asyncio.get_running_loop().set_exception_handler(report)
+    def report_thread(ended: threading.ExceptHookArgs) -> None:
+        """A thread has ended by it. What it did is started again by whoever watches over it."""
+        if ended.exc_value is None or loop.is_closed():
+            return
+        name = ended.thread.name if ended.thread is not None else "a thread"
+        told = {"detail": _told(ended.exc_value), "where": where(ended.exc_value), "thread": name}
+        loop.call_soon_threadsafe(lambda: note(log_events.SUPERVISOR_BUG, "critical", **told))
+
+    loop.set_exception_handler(report)
+    threading.excepthook = report_thread
+
+
+def _told(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"
