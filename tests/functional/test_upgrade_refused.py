@@ -92,7 +92,10 @@ def upgraded(daemon: Daemon) -> None:
 
 BROKEN = {
     "a syntax error": ({"file": "daemon/daemon.py", "begin": "def broken(:\n"}, "SyntaxError"),
-    "a syntax error where it is loaded late": ({"file": "control/server.py", "begin": "def broken(:\n"}, "SyntaxError"),
+    "a syntax error where it is loaded late": (
+        {"file": "control/server.py", "begin": "def broken(:\n"},
+        "SyntaxError",
+    ),
     "a missing module": ({"file": "daemon/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
     "an import that ends well": ({"file": "__init__.py", "begin": "raise SystemExit(0)\n"}, "exit code 0"),
     "an import that ends well, later": ({"file": "daemon/daemon.py", "begin": "raise SystemExit(0)\n"}, "ended by itself"),
@@ -103,7 +106,10 @@ BROKEN = {
         "this program reads version",
     ),
     "a state that it does not know": (
-        {"file": "core/workers/snapshot.py", "replace": ("    hurried: bool\n", "    hurried: bool\n    unheard_of: int\n")},
+        {
+            "file": "core/workers/snapshot.py",
+            "replace": ("    hurried: bool\n", "    hurried: bool\n    unheard_of: int\n"),
+        },
         "does not fit this version",
     ),
     "a state that it cannot go on with": (

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mindbot_config.output.redaction import Redactor
 from mindbot_supervisor.control import connection_limits, connections
 from mindbot_supervisor.control import server as control
 from mindbot_supervisor.control.connection_limits import SpareDescriptors
@@ -116,10 +117,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
             return {"done": True, "note": SECRET}
 
         shown = pages(status or (lambda: {"supervisor": {"note": SECRET}, "workers": [], "bad": float("inf")}))
-        redact = lambda text: text.replace(SECRET, "***")  # noqa: E731
+        redactor = Redactor([SECRET])
         if kind == "tcp":
             listener = socket.create_server(("127.0.0.1", 0))
-            server = Server(http_app(shown, redact, access or PageAccess(local=True)), listener)
+            server = Server(http_app(shown, lambda: redactor, access or PageAccess(local=True)), listener)
             site = Site(server, socket.AF_INET, listener.getsockname())
         else:
             found = listen(tmp_path / "c.sock")
@@ -130,7 +131,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
                 "drain": Command(OfWorker, command),
                 "hold": Command(NoFields, command),
             }
-            app = control_app(shown, redact, commands, {"explain": Command(OfWorker, command)})
+            app = control_app(shown, lambda: redactor, commands, {"explain": Command(OfWorker, command)})
             server = Server(app, listener, SpareDescriptors())
             site = Site(server, socket.AF_UNIX, str(found.path))
         site.asked = told
