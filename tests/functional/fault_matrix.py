@@ -41,6 +41,7 @@ SETTINGS = {
     "LIMITS__CPU_WINDOW": "8",
     "LIMITS__LEAK_HORIZON": "0",
     "POOL__START_TIMEOUT": "8",
+    "POOL__STOP_TIMEOUT": "6",
     "POOL__MAX_STARTING": "4",
     "POOL__MAX_UNAVAILABLE": "8",
     "WORKER__HEARTBEAT": "required",

@@ -98,7 +98,10 @@ BROKEN = {
     ),
     "a missing module": ({"file": "daemon/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
     "an import that ends well": ({"file": "__init__.py", "begin": "raise SystemExit(0)\n"}, "exit code 0"),
-    "an import that ends well, later": ({"file": "daemon/daemon.py", "begin": "raise SystemExit(0)\n"}, "ended by itself"),
+    "an import that ends well, later": (
+        {"file": "daemon/daemon.py", "begin": "raise SystemExit(0)\n"},
+        "ended by itself",
+    ),
     "an end without a word": ({"file": "daemon/daemon.py", "begin": "import os\nos._exit(0)\n"}, "exit code 0"),
     "a crash": ({"file": "daemon/daemon.py", "begin": "import os\nos.kill(os.getpid(), 11)\n"}, "exit code -11"),
     "another version of the state": (

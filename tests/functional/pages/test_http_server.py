@@ -301,7 +301,7 @@ BAD_FIELDS = [
     ("/stop", b'{"now":null}', 'stop: "now" must be true or false'),
     ("/stop", b'{"nwo":true}', 'stop: unknown field "nwo"; it takes "now"'),
     ("/hold", b'{"now":true}', 'hold: unknown field "now"; it takes no fields'),
-    ("/scale", b"{}", 'scale: "workers" is missing'),
+    ("/scale", b"{}", "scale: must have either workers or change, a whole number"),
     ("/scale", b'{"workers":"4"}', 'scale: "workers" must be a whole number'),
     ("/scale", b'{"workers":true}', 'scale: "workers" must be a whole number'),
     ("/scale", b'{"workers":4.0}', 'scale: "workers" must be a whole number'),
