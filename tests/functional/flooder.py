@@ -1,4 +1,4 @@
-"""A worker for `--command` that fills whatever a worker can fill: `flooder.py KIND`. Slot 0 floods, the others beat.
+"""A worker for `--command` that fills whatever a worker can fill: `flooder.py KIND`. 0.1 floods, the others beat.
 
 garbage   lines that are no heartbeats, without end
 beats     good heartbeats, without end
@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from mindbot_worker.protocol.heartbeat import DRAINING, HEARTBEAT_FD, SLOT
+from mindbot_worker.protocol.heartbeat import DRAINING, HEARTBEAT_FD, WORKER_NAME
 
 BEAT = 0.2
 CALLS, KINDS = 800, 1500
@@ -74,7 +74,7 @@ def main() -> None:
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     heartbeat = int(os.environ[HEARTBEAT_FD])
-    flooding = os.environ[SLOT] == "0"
+    flooding = os.environ[WORKER_NAME] == "0.1"
     lines = KIND[sys.argv[1]]() if flooding else (line(number) for number in itertools.count(1))
     with contextlib.suppress(BrokenPipeError):
         while not ending.is_set():

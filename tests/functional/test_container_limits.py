@@ -94,7 +94,7 @@ def test_config_show_says_where_the_number_came_from(tmp_path, container):
 
 
 def test_workers_get_as_many_job_processes_as_the_affinity_allows(tmp_path):
-    code = "from mindbot_config import resource_limits; print(resource_limits.cpus().whole)"
+    code = "from mindbot_config.host import resource_limits; print(resource_limits.cpus().whole)"
     one = min(os.sched_getaffinity(0))
     done = subprocess.run(
         [sys.executable, "-c", code],
