@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mindbot_worker.template.forking import SINGLE_THREADED
+from mindbot_worker.template.fork_safety import SINGLE_THREADED
 
 FORK_AND_USE = """
 import asyncio, os, sys

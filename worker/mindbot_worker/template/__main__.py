@@ -41,9 +41,9 @@ def main() -> int:
 
 def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
     began = time.monotonic()
-    from mindbot_worker.template import forking
+    from mindbot_worker.template import fork_safety
 
-    for name, value in forking.SINGLE_THREADED.items():
+    for name, value in fork_safety.SINGLE_THREADED.items():
         os.environ.setdefault(name, value)
     from mindbot_worker.livekit_adapter import job_forkserver
     from mindbot_worker.template import forking, image
@@ -52,7 +52,7 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
 
     try:
         modules = image.load(reference)
-        if why := forking.why_not():
+        if why := fork_safety.why_not():
             say(sock, {"say": template_messages.UNSAFE, "why": why})
             return 0
         image.settle()
