@@ -37,6 +37,23 @@ def test_calls_outlive_their_daemon_and_the_next_one_starts_beside_them(tmp_path
             assert not list((second.runtime_dir / "workers").iterdir())
 
 
+def test_a_next_daemon_whose_agent_cannot_work_ends_and_leaves_the_calls_alone(tmp_path):
+    with Daemon(tmp_path, "--workers", "1", *stub("--calls", "1"), environ=WORKER) as first:
+        first.ready(1)
+        pid = first.worker("0.1")["pid"]
+        kill(first)
+        credentials = {"LIVEKIT_URL": "ws://127.0.0.1:9", "LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "s" * 32}
+        broken = ["--workers", "1", "--agent", "no_such_agent_of_mine:server"]
+        with Daemon(tmp_path, *broken, environ=credentials) as second:
+            second.wait("worker.draining", worker="0.1", reason="leftover")
+            assert second.end(120) == 78
+            with Daemon(tmp_path, "--workers", "1", *stub(), environ=WORKER) as third:
+                third.ready(1)
+                assert (third.worker("0.1")["pid"], third.worker("0.1")["phase"]) == (pid, "draining")
+                assert third.client("stop", "--now").returncode == 0
+                assert third.left_behind() == []
+
+
 def test_a_leftover_is_ended_at_its_deadline(tmp_path):
     environ = {**WORKER, "MINDBOT_POOL__DRAIN_TIMEOUT": "2"}
     with Daemon(tmp_path, "--workers", "1", *stub("--calls", "1"), environ=environ) as first:

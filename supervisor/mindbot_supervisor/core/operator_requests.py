@@ -59,10 +59,12 @@ def stop(state: State, now: float) -> None:
         state.step(worker, Relieved(verdict, state.people_on(worker.ref)), now)
 
 
-def stop_now(state: State, now: float) -> None:
+def stop_now(state: State, now: float, *, spare_leftovers: bool = False) -> None:
     state.stopping = True
     verdict = Verdict(Reason.STOP, Urgency.KILL)
     for worker in list(state.workers.values()):
+        if worker.leftover and spare_leftovers:
+            continue
         state.step(worker, Judged(verdict, state.people_on(worker.ref)), now)
     if state.recovery is not None:
         state.make(state.recovery.stop(now))

@@ -290,6 +290,11 @@ class Pool(State):
         operator_requests.stop_now(self, now)
         return self._effects(now)
 
+    def give_up(self, now: float) -> Effects:
+        """End the pool because none of its workers can ever start. Those of a daemon before it finish their calls."""
+        operator_requests.stop_now(self, now, spare_leftovers=True)
+        return self._effects(now)
+
     def follow(self, policy: Policy) -> None:
         """Decide by new settings from now on."""
         self.policy = policy

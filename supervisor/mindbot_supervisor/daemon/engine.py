@@ -199,7 +199,8 @@ class Engine:
         self._check_ended()
 
     def _check_ended(self) -> None:
-        if self.pool.stopping and not self.pool.workers and not self._running and not self.processes.ends.busy:
+        left = [worker for worker in self.pool.workers.values() if not (self.gave_up and worker.leftover)]
+        if self.pool.stopping and not left and not self._running and not self.processes.ends.busy:
             self.ended.set()
 
     def _act(self, action: Action) -> None:
@@ -223,7 +224,7 @@ class Engine:
                 self._background(self._see_to(action))
             case GiveUp():
                 self.gave_up = action
-                self.stop_now()
+                self.carry_out(self.pool.give_up(time.monotonic()))
             case Recover():
                 self.recoveries.begin(action)
             case Forget(call=call):

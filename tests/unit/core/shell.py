@@ -121,7 +121,7 @@ class Shell(RuleBasedStateMachine):
                 self.looks.append(action)
             case GiveUp():
                 assert not self.ever_ready, "a pool that ever ran never ends because of its workers"
-                self.do(self.pool.stop_now(self.now))
+                self.do(self.pool.give_up(self.now))
             case Recover(call=call):
                 self.attempts.append(call.job)
 

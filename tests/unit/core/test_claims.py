@@ -208,3 +208,11 @@ def test_a_killed_job_that_another_living_worker_names_is_neither_lost_nor_count
     driver.beat(HONEST, calls=(), ended=(Ended("r1", "AJ_1", KILLED),))
     assert not driver.did(Recover) and not driver.told(log_events.CALL_LOST)
     assert (driver.pool.counts.lost, driver.pool.counts.ended) == (0, 1)
+
+
+def test_the_agent_that_the_dead_one_took_over_from_speaks_against_nothing(lost):
+    lost.do(lost.pool.answered("AJ_1", Recovered("agent-1"), lost.now))
+    lost.beat(LIAR, calls=(call(5, room="r1", identity="agent-1"),))
+    lost.do(lost.pool.exited(LIAR, Exit(signal=9), lost.now))
+    assert "AJ_5" in lost.pool.recovery.cases
+    assert lost.pool.speaks_against("AJ_5", [ListedJob("AJ_1", "agent-1"), ListedJob("AJ_5", "agent-1")]) == ""

@@ -418,3 +418,14 @@ def test_an_agent_that_can_never_work_ends_the_first_start_at_once_and_nothing_l
     driver = Driver(policy())
     driver.do(driver.pool.stop(driver.now))
     assert driver.do(driver.pool.agent_failed("too late", driver.now)).actions == ()
+
+
+def test_a_pool_that_gives_up_lets_the_workers_of_a_dead_daemon_finish_their_calls():
+    driver = Driver(policy())
+    leftover = Ref(1, 4)
+    driver.do(driver.pool.adopt(leftover, 4711, driver.now, termed=True))
+    driver.tick()
+    driver.do(driver.pool.agent_failed("cannot import the agent module 'x'", driver.now))
+    effects = driver.do(driver.pool.give_up(driver.now))
+    assert {action.ref for action in effects.actions} == {A1, Ref(1, 5), C1}
+    assert driver.pool.workers[leftover].phase is Phase.DRAINING

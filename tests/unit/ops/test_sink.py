@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from mindbot_supervisor.core import log_events
+from mindbot_supervisor.monitoring.activities import Activity
 from mindbot_supervisor.observability.logging import log_sink as sinks
 from mindbot_supervisor.observability.logging.log_file import LogFile
 from mindbot_supervisor.observability.logging.log_sink import FAILED, KEPT, LOST, OUTPUT_KEPT, Sink, Stream, Writer
@@ -388,3 +390,86 @@ def test_a_stream_is_not_closed_with_its_sink():
     assert os.read(reader, 1) == b"x"
     os.close(reader)
     os.close(fd)
+
+
+class Ending:
+    """A target whose thread ends while it `ends`."""
+
+    ends = False
+
+    def prepare(self):
+        if self.ends:
+            raise SystemExit
+        return False
+
+    def write(self, data):
+        return len(data)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_is_told_as_a_failure_of_the_daemons_and_started_again(sink):
+    told = []
+    activity = Activity("log writer", lambda event, level, fields: told.append((event, level, fields)), essential=True)
+    activity.attempt(sink.revive)
+    ending = Ending()
+    ending.ends = True
+    writer = Writer("x.log", ending, Told())
+    sink._writers.append(writer)
+    sink.put(b"line\n")
+    until(lambda: not writer.health().alive)
+    ending.ends = False
+    activity.attempt(sink.revive)
+    assert writer.health().alive
+    assert [(event, level) for event, level, _ in told] == [(log_events.ACTIVITY_FAILED, "error")]
+    assert "x.log" in told[0][2]["error"] and activity.health().essential
+    activity.attempt(sink.revive, pause=False)
+    assert told[-1][0] == log_events.ACTIVITY_RECOVERED and activity.health() is None
+
+
+def test_where_no_thread_can_be_started_the_log_waits_for_one(path, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        sink = Sink(None, path)
+        sink.put(b"kept\n")
+        with pytest.raises(RuntimeError):
+            sink.revive()
+        assert not sink.health()[0].alive
+    with pytest.raises(RuntimeError, match="started again"):
+        sink.revive()
+    until(lambda: path.is_file() and path.read_bytes() == b"kept\n")
+    sink.close()
+
+
+def test_what_is_wrong_with_a_target_is_said_in_one_line(sink, path, monkeypatch):
+    assert sink.problem() is None
+    path.unlink()
+    path.mkdir()
+    sink.put(b"line\n")
+    until(lambda: sink.problem() == f"cannot write to {path}: Is a directory")
+    path.rmdir()
+    until(lambda: sink.problem() is None)
+    reader, fd = os.pipe()
+    monkeypatch.setattr(sinks, "STALLED_AFTER", 0.1)
+    stuck = Sink(fd)
+    stuck.put(b"x" * 200_000 + b"\n")
+    told = until(stuck.problem)
+    assert told.startswith("standard output has taken nothing for ")
+    os.close(reader)
+    stuck.close()
+    os.close(fd)
+
+
+def test_after_an_upgrade_a_file_that_cannot_be_opened_ends_nothing(tmp_path):
+    sink = Sink(None, tmp_path / "x.log", later=True)
+    (tmp_path / "x.log").mkdir()
+    sink.put(b"line\n")
+    until(sink.problem)
+    (tmp_path / "x.log").rmdir()
+    until(lambda: (tmp_path / "x.log").is_file() and (tmp_path / "x.log").read_bytes() == b"line\n")
+    sink.close()

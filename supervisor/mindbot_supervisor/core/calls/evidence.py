@@ -24,8 +24,9 @@ class ListedJob:
 
 def against(state: State, job: str, listed: Sequence[ListedJob]) -> str:
     """Why this job's agent must be left alone, in one plain sentence; empty where nothing speaks against it."""
-    case = state.recovery.cases.get(job) if state.recovery is not None else None
-    if case is None:
+    recovery = state.recovery
+    case = recovery.cases.get(job) if recovery is not None else None
+    if recovery is None or case is None:
         return ""
     call = case.call
     named = [each for each in listed if each.id == job and each.running]
@@ -34,7 +35,8 @@ def against(state: State, job: str, listed: Sequence[ListedJob]) -> str:
         if other is not None:
             return f"to LiveKit it is a job of worker {other}, which lives"
     for each in listed:
-        if each.running and each.id != job and call.identity and each.identity == call.identity:
+        same = each.running and each.id != job and call.identity and each.identity == call.identity
+        if same and not recovery.left(each.id):  # else it is one that this agent took over from
             return f"to LiveKit its agent is that of another job, {each.id}"
     known = named or (call.dispatch and any(each.dispatch == call.dispatch for each in listed))
     other = None if known else _beside(state, case)

@@ -111,7 +111,10 @@ class Writer:
         self.lost = self._told = 0
         self._told_at = float("-inf")
         self._progress_at = time.monotonic()
-        self._thread = self._start()
+        self._thread: threading.Thread | None = None
+        """None while none can be started."""
+        with contextlib.suppress(RuntimeError):
+            self._start()
 
     def put(self, line: bytes, *, droppable: bool) -> None:
         lines, size = (OUTPUT_KEPT, OUTPUT_KEPT_BYTES) if droppable else (KEPT, KEPT_BYTES)
@@ -134,25 +137,29 @@ class Writer:
         with self._wake:
             self._closing.set()
             self._wake.notify_all()
-        self._thread.join(wait)
+        if self._thread is not None:
+            self._thread.join(wait)
 
     def health(self) -> Health:
         with self._wake:
-            waiting = len(self._lines) + bool(self._rest)
+            waiting = len(self._lines) + bool(self._rest or self._busy)
             stalled = time.monotonic() - self._progress_at if waiting else 0.0
-            return Health(self.name, self._thread.is_alive(), waiting, stalled, self._problem, self.lost)
+            return Health(self.name, self._is_alive(), waiting, stalled, self._problem, self.lost)
 
     def revive(self) -> bool:
-        """Start its thread again if it has died; whether it had."""
-        if self._thread.is_alive() or self._closing.is_set():
+        """Start its thread again if it has died; whether it had. Raises RuntimeError where none can be started."""
+        if self._is_alive() or self._closing.is_set():
             return False
-        self._thread = self._start()
+        self._start()
         return True
 
-    def _start(self) -> threading.Thread:
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
         thread = threading.Thread(target=self._run, name=f"log to {self.name}", daemon=True)
         thread.start()
-        return thread
+        self._thread = thread
 
     def _run(self) -> None:
         pause = RETRY_FIRST

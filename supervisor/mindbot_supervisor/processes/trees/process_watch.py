@@ -66,6 +66,7 @@ class ProcessWatch:
         self.oom = Oom(Mounts.find(), KernelLog())
         self._sampler = Sampler(self.tree, pool.policy.memory_soft_mb, self.oom.mounts)
         sampling = activities.add("sampler", essential=True)
+        self._taking = activities.add("samples", essential=True)
         self._rounds = Rounds(sampling, self._sample, pool.policy.limits.check_interval)
         self._beyond: dict[Ref, frozenset[Process]] = {}
         self.other_children: set[int] = set()
@@ -141,7 +142,8 @@ class ProcessWatch:
 
     def _sample(self, now: float) -> None:
         """In the sampler's thread."""
-        self._from_thread(partial(self._take, self._sampler.look(now)))
+        look = self._sampler.look(now)
+        self._from_thread(partial(self._taking.attempt, partial(self._take, look), pause=False))
 
     def _take(self, look: Look) -> None:
         now = time.monotonic()
