@@ -158,10 +158,17 @@ def test_any_program_can_be_supervised_without_heartbeats(tmp_path):
         assert daemon.left_behind() == []
 
 
-def test_a_program_that_does_not_exist_is_reported_and_tried_again(tmp_path):
-    with Daemon(tmp_path, "--workers", "1", "--command", "/nowhere/program") as daemon:
-        exited = daemon.wait("worker.exited")
-        assert exited["detail"] == "cannot start /nowhere/program: No such file or directory"
+def test_a_program_that_is_gone_is_reported_and_tried_again(tmp_path):
+    """One that was never there ends the start: test_bad_command.py."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o700)
+    with Daemon(tmp_path, "--workers", "1", "--command", str(program)) as daemon:
+        daemon.ready(1)
+        program.unlink()
+        os.kill(daemon.worker("0.1")["pid"], signal.SIGKILL)
+        exited = daemon.wait("worker.exited", worker="0.2")
+        assert exited["detail"] == f"cannot start {program}: there is no {program}"
         daemon.wait("slot.backoff")
         assert daemon.terminate() == 0
 

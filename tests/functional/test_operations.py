@@ -107,7 +107,7 @@ def test_a_watched_env_file_is_reloaded_when_it_changes(tmp_path):
 
 
 def test_hold_and_release(tmp_path):
-    with Daemon(tmp_path, "--workers", "1", *stub("errors@3"), environ=SLOW_CHECKS) as daemon:
+    with Daemon(tmp_path, "--workers", "1", *stub("--after 6 errors@0.1"), environ=SLOW_CHECKS) as daemon:
         daemon.wait("worker.spawned")
         assert daemon.client("hold").returncode == 0
         daemon.wait("limit.warned", reason="errors")
