@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mindbot_config.host.cgroups import Mounts
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.processes.limits.pids_limit import COUNTER, PidsLimit, find
 
@@ -29,26 +30,30 @@ def host(tmp_path):
     return tmp_path
 
 
+def mounts_of(host):
+    return Mounts.find(host / "mounts", host)
+
+
 def test_the_counters_of_the_own_cgroup_and_of_those_above_it_are_found(host):
-    found = find(host / "mounts", host / "self")
+    found = find(mounts_of(host))
     assert found == [
-        host / "unified" / "x" / "y" / COUNTER,
-        host / "unified" / "x" / COUNTER,
         host / "pids" / "a" / "b" / COUNTER,
         host / "pids" / "a" / COUNTER,
+        host / "unified" / "x" / "y" / COUNTER,
+        host / "unified" / "x" / COUNTER,
     ]
 
 
 @pytest.mark.parametrize("missing", ["mounts", "self/cgroup"])
 def test_without_cgroups_there_is_nothing_to_say(host, missing):
     (host / missing).unlink()
-    limit = PidsLimit(find(host / "mounts", host / "self"))
+    limit = PidsLimit(find(mounts_of(host)))
     limit.spawned(A)
     assert limit.hit(A) == ""
 
 
 def test_only_a_hit_since_the_worker_was_started_counts_and_only_once(host):
-    counters = find(host / "mounts", host / "self")
+    counters = find(mounts_of(host))
     limit = PidsLimit(counters)
     limit.spawned(A)
     counters[1].write_text("max 4\n")
@@ -59,7 +64,7 @@ def test_only_a_hit_since_the_worker_was_started_counts_and_only_once(host):
 
 
 def test_a_counter_that_goes_away_is_no_hit(host):
-    counters = find(host / "mounts", host / "self")
+    counters = find(mounts_of(host))
     limit = PidsLimit(counters)
     limit.spawned(A)
     for path in counters:
