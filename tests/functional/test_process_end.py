@@ -13,8 +13,8 @@ import pytest
 
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring.process_tree import ProcessTree
-from mindbot_supervisor.processes.trees import process_end
-from mindbot_supervisor.processes.trees.process_end import ProcessEnd
+from mindbot_supervisor.processes.trees import kill_process_tree
+from mindbot_supervisor.processes.trees.kill_process_tree import ProcessEnd
 
 A, B = Ref(0, 1), Ref(1, 1)
 TREE = """
@@ -65,7 +65,7 @@ def test_a_tree_is_killed_without_looking_at_all_processes_again_and_again(monke
     pids = psutil.pids
     monkeypatch.setattr(psutil, "pids", lambda: looks.append(1) or pids())
     with tree() as (root, child):
-        assert process_end.kill(of(root), A) == []
+        assert kill_process_tree.kill(of(root), A) == []
         assert ended(root, child)
         assert len(looks) <= 3
 
@@ -78,9 +78,9 @@ def test_a_later_process_with_the_same_pid_gets_no_signal():
         later = psutil.Process(child)
         later._ident = (child, later._ident[1] - 1)
         seen.handle = later
-        assert not process_end.signal_one(seen, signal.SIGKILL)
+        assert not kill_process_tree.signal_one(seen, signal.SIGKILL)
         seen.handle = psutil.Process(child)
-        assert process_end.signal_one(seen, 0)
+        assert kill_process_tree.signal_one(seen, 0)
         assert lives(root)
 
 
@@ -96,7 +96,7 @@ async def test_what_is_known_of_a_dead_workers_tree_is_killed_at_once_and_nothin
 
 
 async def test_a_tree_is_ended_though_no_descriptor_was_left_at_first(monkeypatch):
-    monkeypatch.setattr(process_end, "AGAIN", 0.05)
+    monkeypatch.setattr(kill_process_tree, "AGAIN", 0.05)
     refused = []
 
     def refuse(pid, *_):
@@ -114,8 +114,8 @@ async def test_a_tree_is_ended_though_no_descriptor_was_left_at_first(monkeypatc
 
 
 async def test_what_can_never_be_ended_is_told_and_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(process_end, "AGAIN", 0.05)
-    monkeypatch.setattr(process_end, "PATIENCE", 0.2)
+    monkeypatch.setattr(kill_process_tree, "AGAIN", 0.05)
+    monkeypatch.setattr(kill_process_tree, "PATIENCE", 0.2)
 
     def refuse(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

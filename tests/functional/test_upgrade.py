@@ -12,7 +12,7 @@ from functional.daemon import Daemon, stub
 from functional.twirp import KEY, SECRET, serving
 from mindbot_supervisor.core.workers.snapshot import VERSION
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.upgrade import handover
+from mindbot_supervisor.upgrade import state_file
 
 WORKER = {"MINDBOT_WORKER__HEARTBEAT": "required"}
 BEGUN_ANEW = "begun anew by the upgraded supervisor"
@@ -121,5 +121,5 @@ def test_a_state_of_another_shape_or_version_is_refused(text, why):
     fd = os.memfd_create("test")
     os.write(fd, text.encode())
     with pytest.raises(Refused, match=why):
-        handover.read(fd)
+        state_file.read(fd)
     os.close(fd)

@@ -52,12 +52,12 @@ def _load(arguments: list[str]) -> tuple[Loaded | None, str]:
 
 def _judge(loaded: Loaded, fds: list[int], word: str) -> dict[str, Any]:
     from mindbot_supervisor.cli import upgrade_rehearsal
-    from mindbot_supervisor.upgrade import handover
+    from mindbot_supervisor.upgrade import state_file
 
     try:
         (fd,) = fds
-        upgrade_rehearsal.rehearse(handover.read(fd), loaded)
-        return {"word": word, "state": handover.digest(fd)}
+        upgrade_rehearsal.rehearse(state_file.read(fd), loaded)
+        return {"word": word, "state": state_file.digest(fd)}
     except BaseException as exc:
         return {"refused": _words(exc)}
     finally:

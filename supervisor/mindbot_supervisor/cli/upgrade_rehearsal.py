@@ -26,7 +26,7 @@ from mindbot_supervisor.observability.flight_recorder import Recorder
 from mindbot_supervisor.observability.metrics import Metrics
 from mindbot_supervisor.observability.provider_usage import UsageBook
 from mindbot_supervisor.observability.status import View
-from mindbot_supervisor.upgrade import handover
+from mindbot_supervisor.upgrade import state_file
 
 PACKAGES = ("mindbot_supervisor", "mindbot_config", "mindbot_worker")
 NOT_THE_DAEMONS = ("__main__", "client", "cli", "probe", "tui")
@@ -53,7 +53,7 @@ def _sources() -> Iterator[Path]:
             yield from sorted(Path(folder).rglob("*.py"))
 
 
-def rehearse(state: handover.State, loaded: Loaded) -> None:
+def rehearse(state: state_file.State, loaded: Loaded) -> None:
     """Raises whatever would go wrong. The state stays as it is; no descriptor in it is touched."""
     settings, now = loaded.settings, time.monotonic()
     credentials = Credentials.from_environ(loaded.environ)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindbot_supervisor.control.connection_limits import Acceptor, is_reserved
-from mindbot_supervisor.control.unix_sockets import UnixListener, listen, peer
-from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
+from mindbot_supervisor.control.unix_and_tcp_sockets import UnixListener, listen, peer
+from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 
 NAME = "output.sock"

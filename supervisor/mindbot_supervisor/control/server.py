@@ -17,7 +17,7 @@ from mindbot_supervisor.control.connection_limits import Acceptor, SpareDescript
 from mindbot_supervisor.control.connections import BODY_MAX, REQUEST_TIMEOUT, Connection, Connections
 from mindbot_supervisor.control.page_access import PageAccess
 from mindbot_supervisor.control.request_fields import BadFields, Command, read
-from mindbot_supervisor.control.unix_sockets import peer
+from mindbot_supervisor.control.unix_and_tcp_sockets import peer
 from mindbot_supervisor.errors import SupervisorError
 from mindbot_supervisor.observability.logging.masking import masking
 from mindbot_supervisor.observability.status import Json

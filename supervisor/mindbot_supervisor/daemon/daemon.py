@@ -20,22 +20,21 @@ from mindbot_config.credentials import WEBHOOK_SECRET, Credentials
 from mindbot_config.files.paths import Paths, resolve
 from mindbot_config.load import Loaded
 from mindbot_config.output.printable import printable
-from mindbot_supervisor.control.operations import Operations
+from mindbot_supervisor.control.operator_commands import Operations
 from mindbot_supervisor.control.request_fields import Command, OfWorker
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.workers.model import Change, Ref
 from mindbot_supervisor.core.workers.snapshot import take
-from mindbot_supervisor.daemon import handed_over_state, listening_sockets
+from mindbot_supervisor.daemon import listening_sockets, save_and_restore_for_upgrade
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.reload import Reloader
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
 from mindbot_supervisor.daemon.engine import Engine
-from mindbot_supervisor.daemon.files.runtime_files import RuntimeFiles
 from mindbot_supervisor.daemon.local_services import LocalServices
 from mindbot_supervisor.daemon.readiness import Readiness
-from mindbot_supervisor.daemon.shutdown import Stopper
-from mindbot_supervisor.daemon.signals import SIGNALS, Signals
+from mindbot_supervisor.daemon.runtime_directory import RuntimeFiles
+from mindbot_supervisor.daemon.signals_and_shutdown import SIGNALS, Signals, Stopper
 from mindbot_supervisor.errors import OK
 from mindbot_supervisor.monitoring.activities import Activities
 from mindbot_supervisor.observability.flight_journal import FlightRecords
@@ -47,16 +46,16 @@ from mindbot_supervisor.observability.notifications import Notices
 from mindbot_supervisor.observability.provider_usage import UsageBook
 from mindbot_supervisor.observability.status import Json, View, of_launcher
 from mindbot_supervisor.observability.systemd_notify import Systemd
-from mindbot_supervisor.processes import prctl
-from mindbot_supervisor.processes.child_environment import for_children
-from mindbot_supervisor.processes.launch_options import Launch
-from mindbot_supervisor.processes.limits import threads
+from mindbot_supervisor.processes.launching.child_environment import for_children
+from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.limits import thread_pool
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
-from mindbot_supervisor.upgrade import handover, upgrader
+from mindbot_supervisor.processes.trees import orphan_reaper
+from mindbot_supervisor.upgrade import in_place_upgrade, state_file
 from mindbot_worker.protocol.heartbeat import Beat
 
 if TYPE_CHECKING:
-    from mindbot_supervisor.daemon.serving import Serving
+    from mindbot_supervisor.daemon.control_and_http_servers import Serving
 
 DAY = 86400
 _EXPOSITION = "mindbot_supervisor.observability.metrics"
@@ -84,7 +83,7 @@ class Daemon:
         self._server = run_mode.find_server(loaded.environ)
         self._mode = run_mode.choose(loaded.settings, credentials, local=options.local, server=self._server)
         self._paths: Paths = resolve(loaded.settings, loaded.environ, os.geteuid())
-        self._state = handover.receive(os.environ)
+        self._state = state_file.receive(os.environ)
         state = self._state
         self._descriptors = DescriptorLimit.raised(state.descriptors if state is not None else None)
         if state is None:  # what runs already is not ended for a program that is replaced at this moment
@@ -124,8 +123,8 @@ class Daemon:
         self._sink.tell = self._sink_tells
         uncaught_exceptions.report_to(self._logs.note)
         self._activities = Activities(self._logs.note)
-        prctl.become_subreaper()
-        self._resolver = threads.start()
+        orphan_reaper.become_subreaper()
+        self._resolver = thread_pool.start()
         self._notices = Notices(lambda level, event, fields: self._logs.note(event, level, **fields), self._logs.mask)
         self._notices.keep_up = self._activities.add("notices").keep_up
         self._notify(self._loaded)
@@ -154,7 +153,7 @@ class Daemon:
     async def _serve(self) -> None:
         """Whoever connects before waits: the first workers do not wait for what this takes to load."""
         from mindbot_supervisor.control.server import Pages
-        from mindbot_supervisor.daemon.serving import Serving
+        from mindbot_supervisor.daemon.control_and_http_servers import Serving
 
         pages = Pages(self._status, self._readiness.unready, self._exposed)
         questions = {"explain": Command(OfWorker, self._explain)}
@@ -254,7 +253,7 @@ class Daemon:
             self._descriptors,
         )
         self._reloader.recover()
-        self._upgrader = upgrader.Upgrader(
+        self._upgrader = in_place_upgrade.Upgrader(
             engine=engine,
             handed_over=self._handed_over,
             before_exec=self._before_exec,
@@ -317,10 +316,10 @@ class Daemon:
 
     # -- an upgrade in place -------------------------------------------------------------------------------------------
 
-    def _resume(self, state: handover.State) -> None:
+    def _resume(self, state: state_file.State) -> None:
         """Go on where the version before was."""
         self._records.resume(state.flights, self._started)
-        handed_over_state.resume(self._engine, state)
+        save_and_restore_for_upgrade.resume(self._engine, state)
         beats = ((ref, history.beat) for ref, history in self._engine.pool.histories.items())
         self._usage.resume((ref, beat.usage) for ref, beat in beats if beat is not None)
         self._metrics.resume(self._engine.pool.histories.items())
@@ -333,20 +332,20 @@ class Daemon:
         )
         self._readiness.resume()
 
-    def _handed_over(self) -> handover.State:
+    def _handed_over(self) -> state_file.State:
         engine, bound = self._engine, self._sockets
-        return handover.State(
+        return state_file.State(
             pool=take(engine.pool),
-            children=handed_over_state.children_of(engine),
+            children=save_and_restore_for_upgrade.children_of(engine),
             lock=bound.directory.lock,
             control=bound.control.socket.fileno(),
             http=bound.http_fd,
             names=bound.directory.instance.fds,
             control_place=bound.control.place,
             started=self._started,
-            template=handed_over_state.template_of(engine),
-            jobservers=handed_over_state.jobservers_of(engine),
-            rescue=handed_over_state.rescue_of(engine),
+            template=save_and_restore_for_upgrade.template_of(engine),
+            jobservers=save_and_restore_for_upgrade.jobservers_of(engine),
+            rescue=save_and_restore_for_upgrade.rescue_of(engine),
             flights=self._records.saved(),
             descriptors=self._descriptors.inherited,
         )

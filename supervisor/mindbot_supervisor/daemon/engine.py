@@ -34,20 +34,17 @@ from mindbot_supervisor.errors import SupervisorError
 from mindbot_supervisor.monitoring import oom_killer
 from mindbot_supervisor.monitoring.activities import Activities
 from mindbot_supervisor.monitoring.process_table import Key
-from mindbot_supervisor.processes import worker_sockets
-from mindbot_supervisor.processes.child_process import Child
-from mindbot_supervisor.processes.launch_options import Launch
-from mindbot_supervisor.processes.leftover_workers import Adopted
+from mindbot_supervisor.processes.launching.child_process import Child
+from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.launching.worker_launcher import Launcher
+from mindbot_supervisor.processes.leftover_workers import Adopted, Pidfile, Pidfiles
 from mindbot_supervisor.processes.limits.pids_limit import PidsLimit
-from mindbot_supervisor.processes.pid_files import Pidfile, Pidfiles
-from mindbot_supervisor.processes.pipes import worker_hints
+from mindbot_supervisor.processes.pipes import worker_inbox_sockets
 from mindbot_supervisor.processes.pipes.worker_output import Output
 from mindbot_supervisor.processes.pipes.worker_pipes import Batches, Running
-from mindbot_supervisor.processes.stalled_jobs import StalledJobs
-from mindbot_supervisor.processes.templates.stopped_helpers import StoppedHelpers, kill_stopped
 from mindbot_supervisor.processes.trees import stack_dump
-from mindbot_supervisor.processes.trees.process_watch import LEFTOVER_GRACE, ProcessWatch
-from mindbot_supervisor.processes.worker_launcher import Launcher
+from mindbot_supervisor.processes.trees.process_monitor import LEFTOVER_GRACE, ProcessWatch
+from mindbot_supervisor.processes.trees.stalled_processes import StalledJobs, StoppedHelpers, kill_stopped
 from mindbot_supervisor.recovery.recovery_tasks import DISPATCHES_FIRST, Recoveries
 from mindbot_worker.protocol import heartbeat
 
@@ -122,7 +119,7 @@ class Engine:
         for record in living:
             if record.ref not in self._running:
                 self._adopt(record)
-        worker_sockets.remove(self._runtime_dir)
+        worker_inbox_sockets.remove(self._runtime_dir)
         with contextlib.suppress(SupervisorError):  # only lines of leftovers are lost, and `keep_files` tells it
             self._rejoin.keep()
         self.processes.start()
@@ -234,7 +231,7 @@ class Engine:
 
     def _prepare(self, ref: Ref, processes: int) -> None:
         if ref in self._running:
-            worker_hints.prepare(self._runtime_dir, str(ref), self._running[ref].child.pid, processes)
+            worker_inbox_sockets.prepare(self._runtime_dir, str(ref), self._running[ref].child.pid, processes)
 
     def _signal(self, ref: Ref, number: int) -> None:
         running = self._running.get(ref)
@@ -414,7 +411,7 @@ class Engine:
             await asyncio.sleep(DISPATCHES_FIRST)
         await self.processes.end(ref, grace)
         self._pidfiles.remove(ref)
-        worker_sockets.remove(self._runtime_dir, str(ref))
+        worker_inbox_sockets.remove(self._runtime_dir, str(ref))
         self._check_ended()
 
     def _pids(self) -> set[int]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from mindbot_config.files.paths import Paths
 from mindbot_config.load import Loaded
 from mindbot_supervisor.control.connection_limits import SpareDescriptors
-from mindbot_supervisor.control.listeners import bind_tcp
-from mindbot_supervisor.control.unix_sockets import UnixListener, listen, place_of
-from mindbot_supervisor.daemon.files.runtime_directory import RuntimeDirectory
+from mindbot_supervisor.control.unix_and_tcp_sockets import UnixListener, bind_tcp, listen, place_of
+from mindbot_supervisor.daemon.runtime_directory import RuntimeDirectory
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.upgrade.handover import State
+from mindbot_supervisor.upgrade.state_file import State
 
 
 @dataclass(slots=True)

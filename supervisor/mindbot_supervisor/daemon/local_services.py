@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.errors import SupervisorError
-from mindbot_supervisor.processes.child_process import watched
-from mindbot_supervisor.processes.launch_options import StartProcess
+from mindbot_supervisor.processes.launching.child_process import watched
+from mindbot_supervisor.processes.launching.launch_options import StartProcess
 from mindbot_supervisor.processes.pipes.worker_output import Lines
 
 START_TIMEOUT = 60.0

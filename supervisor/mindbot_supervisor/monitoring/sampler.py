@@ -14,12 +14,12 @@ import psutil
 from mindbot_config.host.cgroups import Mounts
 from mindbot_supervisor.core.health.host_pressure import Host
 from mindbot_supervisor.core.workers.model import Ref, Sample
-from mindbot_supervisor.monitoring import host_pressure, oom_killer, process_memory
-from mindbot_supervisor.monitoring.process_memory import Reading
+from mindbot_supervisor.monitoring import host_pressure_reader, memory_reader, oom_killer
+from mindbot_supervisor.monitoring.memory_reader import Reading
 from mindbot_supervisor.monitoring.process_table import GONE, Process
 from mindbot_supervisor.monitoring.process_tree import ProcessTree
 
-FULL_EVERY, QUIET_EVERY = 10.0, process_memory.AGAIN
+FULL_EVERY, QUIET_EVERY = 10.0, memory_reader.AGAIN
 """Seconds between two full readings of a tree that is far from its limit, and of one whose RSS stands still."""
 MOVED = 1.0
 """MiB of RSS, up or down, since the last full reading."""
@@ -72,7 +72,7 @@ class Sampler:
     mounts: Mounts = field(default_factory=Mounts)
     helpers: frozenset[int] = frozenset()
     """Pids of processes that work for all workers together."""
-    _footprints: process_memory.Footprints = field(default_factory=process_memory.Footprints)
+    _footprints: memory_reader.Footprints = field(default_factory=memory_reader.Footprints)
     _known: dict[Ref | int, _Known] = field(default_factory=dict)
     _kills: dict[Ref, oom_killer.Reading] = field(default_factory=dict)
     _host: Host = field(default_factory=Host)
@@ -92,7 +92,7 @@ class Sampler:
         self._footprints.keep(readings)
         kills = self._look_at_kills(trees, now)
         if now - self._host_at >= HOST_EVERY:
-            self._host, self._host_at = host_pressure.look(self.mounts), now
+            self._host, self._host_at = host_pressure_reader.look(self.mounts), now
         return Look(samples, zombies, self._beyond(members), kills, self._host, helpers, gap)
 
     def _read_all(self) -> tuple[dict[Process, Reading], list[int]]:
@@ -130,7 +130,7 @@ class Sampler:
 
     def _sample(self, key: Ref | int, tree: Sequence[Reading], now: float) -> Sample:
         known = self._known.get(key)
-        rss = process_memory.resident(tree)
+        rss = memory_reader.resident(tree)
         if known is None or known.stale(rss, now, self.soft_mb):
             full_at, (pss, uss, full_rss) = now, self._footprints.of(tree, now)
         else:

@@ -1,1 +1,4 @@
-"""The acting half: processes, pipes, /proc and the clock. It carries out what the core decides, and decides nothing."""
+"""Everything that is done to processes: workers are launched, read, limited and killed here, with their whole trees.
+Imports core, monitoring and the worker's wire formats. Nothing in here decides: the core says which worker is started
+or ended.
+"""

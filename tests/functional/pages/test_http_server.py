@@ -22,7 +22,7 @@ from mindbot_supervisor.control.connection_limits import SpareDescriptors
 from mindbot_supervisor.control.page_access import PageAccess
 from mindbot_supervisor.control.request_fields import Command, NoFields, OfWorker, Scale, Stop
 from mindbot_supervisor.control.server import Pages, Server, control_app, http_app
-from mindbot_supervisor.control.unix_sockets import listen
+from mindbot_supervisor.control.unix_and_tcp_sockets import listen
 from mindbot_supervisor.errors import Refused
 
 pytestmark = pytest.mark.timeout(120)

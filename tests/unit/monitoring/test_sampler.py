@@ -5,7 +5,7 @@ import pytest
 
 from mindbot_supervisor.core.health.host_pressure import Host
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.monitoring import host_pressure, oom_killer, orphan_origin
+from mindbot_supervisor.monitoring import host_pressure_reader, oom_killer, orphan_origin
 from mindbot_supervisor.monitoring.process_tree import ProcessTree
 from mindbot_supervisor.monitoring.sampler import FULL_EVERY, MOVED, QUIET_EVERY, Sampler
 from unit.monitoring.made_up_host import MB, ME, MadeUpHost
@@ -20,7 +20,7 @@ class Watched:
     def __init__(self, monkeypatch):
         self.host = MadeUpHost().put(monkeypatch)
         monkeypatch.setattr(oom_killer, "read", lambda *_: {})
-        monkeypatch.setattr(host_pressure, "look", lambda *_: Host())
+        monkeypatch.setattr(host_pressure_reader, "look", lambda *_: Host())
         monkeypatch.setattr(orphan_origin, "find", lambda *_: None)
         self.host.start(100, ME)
         self.tree = ProcessTree()

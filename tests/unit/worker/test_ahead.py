@@ -9,7 +9,7 @@ import pytest
 from livekit.agents import JobExecutorType
 from livekit.agents.ipc.proc_pool import ProcPool
 
-from mindbot_supervisor.processes.pipes import worker_hints
+from mindbot_supervisor.processes.pipes import worker_inbox_sockets
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.protocol import worker_inbox
 from mindbot_worker.protocol.job_reports import Report, encode
@@ -97,8 +97,8 @@ async def test_it_comes_in_beside_the_reports_of_calls(tmp_path):
     loop = asyncio.get_running_loop()
     inbox.listen(loop, reports.append, wanted.append)
     with_pid = int(inbox.path.stem.rpartition("-")[2])
-    worker_hints.prepare(tmp_path, "0.1", with_pid, 2)
-    worker_hints.prepare(tmp_path, "0.2", with_pid, 2)  # nobody is there
+    worker_inbox_sockets.prepare(tmp_path, "0.1", with_pid, 2)
+    worker_inbox_sockets.prepare(tmp_path, "0.2", with_pid, 2)  # nobody is there
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(encode(Report("AJ_1", 1)), str(inbox.path))
         sender.sendto(b"nonsense", str(inbox.path))

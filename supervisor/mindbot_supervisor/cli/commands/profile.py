@@ -16,7 +16,7 @@ from mindbot_supervisor.cli.terminal import output
 from mindbot_supervisor.cli.typer_classes import Command, new_app
 from mindbot_supervisor.client import expected_from
 from mindbot_supervisor.errors import BadUsage, Refused
-from mindbot_supervisor.processes.child_environment import for_children
+from mindbot_supervisor.processes.launching.child_environment import for_children
 
 SECONDS, SECONDS_MAX = 10, 3600
 PATIENCE = 30.0

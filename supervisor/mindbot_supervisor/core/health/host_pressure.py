@@ -34,7 +34,7 @@ PATIENCE = 3
 class Host:
     """One look at the host: PSI in percent of the last 10 s, memory in MiB; None where the kernel does not tell.
 
-    In a container, or under a limit of the service, all of it is the container's: see monitoring/host_pressure.py.
+    In a container, or under a limit of the service, all of it is the container's (monitoring/host_pressure_reader.py).
     """
 
     cpu_some: float | None = None

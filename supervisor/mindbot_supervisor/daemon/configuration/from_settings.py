@@ -23,9 +23,9 @@ from mindbot_supervisor.core.calls.recovery_state import Terms
 from mindbot_supervisor.daemon.configuration import run_mode
 from mindbot_supervisor.daemon.engine import Engine
 from mindbot_supervisor.observability.logging.log_sink import Sink
-from mindbot_supervisor.processes import executable
-from mindbot_supervisor.processes.child_environment import for_children
-from mindbot_supervisor.processes.launch_options import Launch, StartProcess
+from mindbot_supervisor.processes.launching import executable_check
+from mindbot_supervisor.processes.launching.child_environment import for_children
+from mindbot_supervisor.processes.launching.launch_options import Launch, StartProcess
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
 from mindbot_supervisor.recovery.livekit import LiveKitApi
 from mindbot_supervisor.recovery.recovery_tasks import Rescuer
@@ -57,7 +57,7 @@ def check_command(loaded: Loaded) -> None:
     """Raises ConfigError for a `pool.command` that can never be run."""
     if not loaded.settings.pool.command:
         return
-    why = executable.problem(run_mode.worker_command(loaded.settings), for_children(loaded.environ))
+    why = executable_check.problem(run_mode.worker_command(loaded.settings), for_children(loaded.environ))
     if why:
         raise ConfigError(f"pool.command: {why}")
 

@@ -1,6 +1,4 @@
-"""The settings in force, and how new ones take their place: by command, by SIGHUP, or when the env file has
-changed.
-"""
+"""The settings in force, and how new ones take their place: by command, by SIGHUP, or when the env file has changed."""
 
 from __future__ import annotations
 
@@ -11,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mindbot_config.errors import ConfigError
+from mindbot_config.files.read_file import in_thread
 from mindbot_config.keys import values
 from mindbot_config.load import Loaded
 from mindbot_supervisor.core import log_events
@@ -20,10 +20,9 @@ from mindbot_supervisor.core.workers.model import Reason
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
 from mindbot_supervisor.daemon.engine import Engine
-from mindbot_supervisor.daemon.off_loop import off_loop
 from mindbot_supervisor.errors import Refused, SupervisorError
 from mindbot_supervisor.observability.status import Json
-from mindbot_supervisor.processes.launch_options import Launch
+from mindbot_supervisor.processes.launching.launch_options import Launch
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
 
 FIXED = frozenset({"socket", "runtime_dir", "state_dir", "http.listen", "log.file", "log.format", "pool.command"})
@@ -203,3 +202,31 @@ def env_stamp(path: Path | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_ino, found.st_size) if found is not None else None
+
+
+Result = TypeVar("Result")
+
+
+async def off_loop(function: Callable[[], Result], within: float) -> Result:
+    """What the function returns or raises. TimeoutError after `within` seconds: it is left behind, and its result lost.
+
+    Not `asyncio.to_thread`: a thread of that pool that hangs would keep the daemon from ending.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def done(result: Any, problem: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed by now
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    def settle(result: Any, problem: BaseException | None) -> None:
+        if future.done():
+            return
+        if problem is None:
+            future.set_result(result)
+        else:
+            future.set_exception(problem)
+
+    in_thread(function, done)
+    async with asyncio.timeout(within):
+        return await future  # type: ignore[no-any-return]

@@ -7,9 +7,9 @@ import select
 import time
 from collections.abc import Callable, Sequence
 
-from mindbot_supervisor.processes.child_process import Child
-from mindbot_supervisor.processes.pipes.beat_budget import BeatBudget
-from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
+from mindbot_supervisor.processes.launching.child_process import Child
+from mindbot_supervisor.processes.pipes.heartbeat_rate_limit import BeatBudget
+from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Lines, Output
 from mindbot_worker.protocol import heartbeat
 

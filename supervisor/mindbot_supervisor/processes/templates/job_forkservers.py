@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.processes.child_process import signal_to
+from mindbot_supervisor.processes.launching.child_process import signal_to
 
 RETRY = 1.0
 """Seconds until it is tried again to watch one, where the daemon had no descriptor left."""

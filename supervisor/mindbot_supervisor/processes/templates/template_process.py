@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_supervisor.core.workers.model import Exit, Ref
-from mindbot_supervisor.processes.child_process import Pipes, pipe, reap, signal_to, unblock, watched
-from mindbot_supervisor.processes.launch_options import Launch
-from mindbot_supervisor.processes.pipes.paced_reader import PacedReader
+from mindbot_supervisor.processes.launching.child_process import Pipes, pipe, reap, signal_to, unblock, watched
+from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 from mindbot_worker.protocol import template_messages
 

@@ -18,7 +18,7 @@ from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.first_start import CONFIG_ERROR
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.processes.launch_options import Launch
+from mindbot_supervisor.processes.launching.launch_options import Launch
 from mindbot_supervisor.processes.pipes.worker_output import Output
 from mindbot_supervisor.processes.templates.template_process import FORK_TIMEOUT, Image, Template
 from mindbot_worker.protocol import template_messages

@@ -12,7 +12,7 @@ import psutil
 from mindbot_config.host import cgroups
 from mindbot_supervisor.monitoring.process_table import Process
 from mindbot_supervisor.processes.pipes.worker_output import Output
-from mindbot_supervisor.processes.trees.process_end import signal_one
+from mindbot_supervisor.processes.trees.kill_process_tree import signal_one
 
 ALL = 0.8
 """Seconds for all processes together: less than the core's STACK_GRACE, after which they are killed."""

@@ -1,3 +1,0 @@
-"""The runtime directory: claimed by one daemon, kept complete and fresh. Imports errors only. Nothing in here
-serves.
-"""
