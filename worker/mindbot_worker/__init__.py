@@ -28,8 +28,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindbot_worker.jobs.connection_errors import CallEnded
-    from mindbot_worker.jobs.notify_error import notify_error
+    from mindbot_worker.jobs.notify_error import CallEnded, notify_error
     from mindbot_worker.sdk.connect_with_retry import ConnectFailed, connect_with_retry
     from mindbot_worker.sdk.limited_clients import limited_deepgram_session, limited_openai_client
     from mindbot_worker.sdk.performance import monitor_performance
@@ -51,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CallEnded": "jobs.connection_errors",
+    "CallEnded": "jobs.notify_error",
     "ConnectFailed": "sdk.connect_with_retry",
     "connect_with_retry": "sdk.connect_with_retry",
     "limited_deepgram_session": "sdk.limited_clients",

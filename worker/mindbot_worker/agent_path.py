@@ -23,7 +23,6 @@ FOLDER = "MINDBOT_AGENT_FOLDER"
 FIRST = (
     "livekit.agents",
     "mindbot_worker.runtime.agent_server",
-    "mindbot_worker.runtime.livekit_options",
     "mindbot_worker.jobs.entrypoint",
 )
 """Imported before the agent's folder is looked into; after them the plugins that the agent names."""

@@ -9,7 +9,7 @@ from typing import Any
 from livekit.agents.llm import ChatMessage
 from livekit.agents.voice import SpeechHandle
 
-from mindbot_worker.jobs.percentiles import Percentiles
+from mindbot_worker.jobs.function_timings import Percentiles
 
 AGENT_TURN = "agent.turn"
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
-from mindbot_worker.jobs import beat, call_journal, function_timings, room_watch, session_metrics, takeover_wait
-from mindbot_worker.jobs.connection_errors import CallEnded
+from mindbot_worker.jobs import call_journal, function_timings, job_beat, room_watch, session_metrics, takeover_wait
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
-from mindbot_worker.jobs.people import People
+from mindbot_worker.jobs.notify_error import CallEnded
 from mindbot_worker.jobs.process_setup import Home, settle
 from mindbot_worker.jobs.reporter import CallReporter, Outbox, is_new
+from mindbot_worker.jobs.room_watch import People
 from mindbot_worker.livekit_adapter import loop_monitor, native_logs
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
@@ -44,7 +44,7 @@ class Setup:
             guard(redactor(os.environ))
             native_logs.leave_to_library()
             if self.reports_to:
-                beat.introduce(self.reports_to)
+                job_beat.introduce(self.reports_to)
         return self.inner(process) if self.inner is not None else None
 
 
@@ -62,7 +62,7 @@ class Entrypoint:
 
     async def __call__(self, context: JobContext) -> None:
         if context.proc.executor_type is JobExecutorType.PROCESS:
-            beat.begin(self.reports_to, self.beat_interval)
+            job_beat.begin(self.reports_to, self.beat_interval)
         await loop_monitor.begin()
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
         session_metrics.watch(reporter)

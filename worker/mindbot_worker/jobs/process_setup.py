@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor
-from mindbot_worker import stack_dump
-from mindbot_worker.logging import nonblocking_output
+from mindbot_worker.logging import nonblocking_output, stack_dump
 from mindbot_worker.protocol import heartbeat
 
 _NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

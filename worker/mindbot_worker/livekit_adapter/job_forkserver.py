@@ -23,7 +23,7 @@ from typing import Any
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker import agent_path
 
-WARM_UP = ("mindbot_worker.jobs.warm_imports", "livekit.agents.ipc._preload")
+WARM_UP = ("mindbot_worker.jobs.preload", "livekit.agents.ipc._preload")
 """What every job process shares; the second is LiveKit's own preparation of a forkserver."""
 
 NAME = "mindbot-jobs"

@@ -30,7 +30,7 @@ def prepare(process: JobProcess) -> None:
     process.userdata[_VAD] = detector(settings.voice)
 
 
-server = AgentServer(setup_fnc=prepare, preload_modules=["mindbot_worker.mindbot.forkserver_image"])
+server = AgentServer(setup_fnc=prepare, preload_modules=["mindbot_worker.mindbot.preload"])
 
 
 @server.rtc_session()

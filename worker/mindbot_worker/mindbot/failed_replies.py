@@ -20,7 +20,7 @@ from livekit.agents import (
 from livekit.agents.voice import SpeechHandle
 
 from mindbot_config.sections.voice import Voice
-from mindbot_worker.providers.fallbacks import is_refusal
+from mindbot_worker.livekit_adapter.fallback_adapters import is_refusal
 from mindbot_worker.sdk.call_failure import Terms, fail_soon, has_begun
 
 _MOUTH_RESTS = 2.0

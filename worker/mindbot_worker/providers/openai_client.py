@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import openai
 
-from mindbot_worker.providers import tls
 from mindbot_worker.providers.request_gate import Provider, TooManyRequests, Visit
 from mindbot_worker.providers.usage_meter import Meter
 
@@ -37,11 +39,24 @@ def open_client(
         base_url=base_url,
         max_retries=0,
         http_client=_Limited(
-            provider, patience, verify=tls.context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
+            provider, patience, verify=tls_context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
         ),
     )
     meter.know(client.base_url.netloc.decode(), NAME)
     return client
+
+
+def tls_context() -> ssl.SSLContext:
+    """One TLS context for all clients of this process: to read the bundle of CAs takes 20 ms of CPU.
+
+    Like the contexts that httpx2 would make for each client, it does not notice a bundle that is replaced.
+    """
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _tls_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
 
 
 class _Limited(httpx2.AsyncClient):

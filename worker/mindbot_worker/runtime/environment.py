@@ -11,7 +11,7 @@ from mindbot_config.errors import ConfigError
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
-from mindbot_worker.livekit_adapter.environment_variables import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
+from mindbot_worker.livekit_adapter.loop_monitor import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime.shutdown import ConfigFailure
 

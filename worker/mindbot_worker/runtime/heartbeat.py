@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.heartbeat import Beat, encode
-from mindbot_worker.runtime.call_book import Calls
+from mindbot_worker.runtime.call_records import Calls
 
 MakeBeat = Callable[[int], Beat]
 

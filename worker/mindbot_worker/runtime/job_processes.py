@@ -13,8 +13,7 @@ from livekit.agents import AgentServer
 
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.protocol.job_reports import Report
-from mindbot_worker.runtime.call_book import Calls, Started
-from mindbot_worker.runtime.capacity import Ahead, Refill
+from mindbot_worker.runtime.call_records import Calls, Started
 from mindbot_worker.runtime.inbox import Inbox
 from mindbot_worker.runtime.memory_report import Tidy
 
@@ -118,3 +117,49 @@ def pause(failures_in_a_row: int) -> float:
     """Seconds before the next job process may start, after so many that failed to."""
     beyond = failures_in_a_row - _FREE_ATTEMPTS
     return min(float(1 << min(beyond, 10)), _PAUSE_MAX) if beyond >= 0 else 0.0
+
+
+AFTER, WITHIN = 1.0, 3.0
+"""Seconds after the last call began; and seconds at most, where calls begin one after the other."""
+
+
+class Refill:
+    """`hold` is told whether to start no warm processes. Belongs to the loop's thread."""
+
+    def __init__(self, hold: Callable[[bool], None]) -> None:
+        self._hold = hold
+        self._due: asyncio.TimerHandle | None = None
+        self._since = 0.0
+
+    def call_started(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._due is None:
+            self._since = loop.time()
+            self._hold(True)
+        else:
+            self._due.cancel()
+        self._due = loop.call_at(min(loop.time() + AFTER, self._since + WITHIN), self._go_on)
+
+    def _go_on(self) -> None:
+        self._due = None
+        self._hold(False)
+
+
+KEPT = 15.0
+"""Seconds after which those that no call has taken are ended."""
+
+
+class Ahead:
+    """`start` is told how many processes are to be warm, `end_surplus` that no more than usual are. Belongs to the
+    loop's thread.
+    """
+
+    def __init__(self, start: Callable[[int], None], end_surplus: Callable[[], None]) -> None:
+        self._start, self._end_surplus = start, end_surplus
+        self._over: asyncio.TimerHandle | None = None
+
+    def prepare(self, processes: int) -> None:
+        if self._over is not None:
+            self._over.cancel()
+        self._over = asyncio.get_running_loop().call_later(KEPT, self._end_surplus)
+        self._start(processes)

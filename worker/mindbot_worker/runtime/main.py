@@ -14,15 +14,15 @@ import uvloop
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.settings import Settings
-from mindbot_worker import stack_dump
 from mindbot_worker.logging import setup as output
+from mindbot_worker.logging import stack_dump
 from mindbot_worker.logging.json_lines import Lines, summarise
 from mindbot_worker.logging.log_queue import LogQueue
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime import agent_loader, environment, shutdown
-from mindbot_worker.runtime.call_book import Calls
+from mindbot_worker.runtime.call_records import Calls
 from mindbot_worker.runtime.heartbeat import Heartbeat, ThreadPulse, Vitals
 from mindbot_worker.runtime.inbox import Inbox
 from mindbot_worker.runtime.shutdown import EX_OK, ConfigFailure, RanShort, StopRequest, WorkerFailure
@@ -84,10 +84,9 @@ class Program:
         self._run_loop(server, settings, self._inbox)
 
     def _run_loop(self, server: AgentServer, settings: Settings, inbox: Inbox) -> None:
-        from mindbot_worker.runtime import livekit_options
-        from mindbot_worker.runtime.agent_server import Runner
+        from mindbot_worker.runtime.agent_server import Runner, apply_options
 
-        capacity = livekit_options.apply(
+        capacity = apply_options(
             server, settings, reports_to=inbox.path, worker=os.environ.get(heartbeat.WORKER_NAME, "")
         )
         loop = uvloop.new_event_loop()

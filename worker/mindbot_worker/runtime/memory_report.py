@@ -11,17 +11,15 @@ import logging
 import threading
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import psutil
+
 USAGE = "memory.usage"
-ROLLUP, OPEN_FILES = Path("/proc/self/smaps_rollup"), Path("/proc/self/fd")
 GROWERS = 5
 TIDY_AFTER = 2.0
 """Seconds after a call ended, or after the last one began, until garbage is collected: calls that start do not wait for
 it. With all that was imported frozen, there is little left to go through; without that it took 165 ms (measured)."""
-
-_NAMES = {"Rss": "rss_mb", "Pss": "pss_mb", "Private_Dirty": "private_mb"}
 
 logger = logging.getLogger(__name__)
 
@@ -36,26 +34,26 @@ async def report(interval: float) -> None:
         logger.info("memory of the worker process", extra={"event": USAGE, **fields, "tasks": tasks})
 
 
-def usage(rollup: Path = ROLLUP) -> dict[str, Any]:
-    """Sizes in MiB where the kernel tells them, and what there is of garbage, threads, open files and sockets."""
-    fields: dict[str, Any] = {}
-    try:
-        lines = rollup.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name in _NAMES:
-            fields[_NAMES[name]] = round(int(value.split()[0]) / 1024, 1)
+def usage() -> dict[str, Any]:
+    """The fields of a report: sizes in MiB and open files where the kernel tells them, garbage, and threads."""
     stats = gc.get_stats()
     return {
-        **fields,
+        **_of_process(),
         "gc_pending": list(gc.get_count()),
         "gc_collected": sum(each["collected"] for each in stats),
         "gc_uncollectable": sum(each["uncollectable"] for each in stats),
         "threads": threading.active_count(),
-        "open_files": sum(1 for _ in OPEN_FILES.iterdir()),
     }
+
+
+def _of_process() -> dict[str, Any]:
+    try:
+        process = psutil.Process()
+        memory, files = process.memory_full_info(), process.num_fds()
+    except (psutil.Error, OSError):
+        return {}
+    sizes = {"rss_mb": memory.rss, "pss_mb": memory.pss, "private_mb": memory.uss}
+    return {**{name: round(size / 1024**2, 1) for name, size in sizes.items()}, "open_files": files}
 
 
 class Growers:

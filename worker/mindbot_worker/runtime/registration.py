@@ -18,6 +18,7 @@ import aiohttp
 from livekit.agents import AgentServer, APIStatusError
 
 from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.livekit_adapter.internals import Attribute
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime.heartbeat import Vitals
 
@@ -151,7 +152,7 @@ class Registration:
         self._vitals.registered = False if self._wanted else None
         self._server.on("worker_started", self._on_started)
         self._server.on("worker_registered", self._on_registered)
-        ConnectionRecords(internals.get(self._server, "ws_url", ""), self._on_lost).install()
+        ConnectionRecords(internals.get(self._server, Attribute.URL, ""), self._on_lost).install()
 
     def refresh(self) -> None:
         """LiveKit says when a connection is gone only in its log, and when it tries again only in an attribute."""
@@ -160,7 +161,9 @@ class Registration:
 
     def _on_started(self) -> None:
         self.up = True
-        Connector.install(internals.get(self._server, "http_session"), lambda: internals.is_connecting(self._server))
+        Connector.install(
+            internals.get(self._server, Attribute.HTTP_SESSION), lambda: internals.is_connecting(self._server)
+        )
         if not self._wanted:
             self._on_ready()
 

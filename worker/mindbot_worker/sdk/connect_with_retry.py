@@ -12,7 +12,7 @@ from typing import Any
 from livekit import api
 from livekit.agents import JobContext
 
-from mindbot_worker.jobs.connection_errors import CONNECTION_ERRORS, CallEnded
+from mindbot_worker.jobs.notify_error import CONNECTION_ERRORS, CallEnded
 from mindbot_worker.jobs.reporter import one_line
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.sdk.performance import monitor_performance

@@ -18,8 +18,8 @@ from typing import Any, overload
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
 from mindbot_worker.jobs import session_metrics
-from mindbot_worker.jobs.connection_errors import CONNECTION, CallEnded, is_connection_error
 from mindbot_worker.jobs.entrypoint import JOB
+from mindbot_worker.jobs.notify_error import CONNECTION, CallEnded, is_connection_error
 from mindbot_worker.sdk.call_failure import OnFailure, Terms, fail, fail_soon
 from mindbot_worker.sdk.connect_with_retry import ConnectFailed, Patience
 

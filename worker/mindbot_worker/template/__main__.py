@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.host.standard_descriptors import open_standard
-from mindbot_worker import arguments, stack_dump
+from mindbot_worker import arguments
+from mindbot_worker.logging import stack_dump
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import template_messages
@@ -46,16 +47,16 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
     for name, value in forking.SINGLE_THREADED.items():
         os.environ.setdefault(name, value)
     from mindbot_worker.livekit_adapter import job_forkserver
-    from mindbot_worker.template import forking, image
+    from mindbot_worker.template import forking, imported_code
     from mindbot_worker.template.fork_requests import say, serve
-    from mindbot_worker.template.image import Sources
+    from mindbot_worker.template.imported_code import Sources
 
     try:
-        modules = image.load(reference)
+        modules = imported_code.load(reference)
         if why := forking.why_not():
             say(sock, {"say": template_messages.UNSAFE, "why": why})
             return 0
-        image.settle()
+        imported_code.settle()
         pid = job_forkserver.start(folder, modules, sock)
     except WorkerFailure as failure:
         return _failed(sock, failure)

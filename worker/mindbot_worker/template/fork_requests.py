@@ -10,7 +10,7 @@ from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_worker.protocol import template_messages as wire
-from mindbot_worker.template.image import Sources
+from mindbot_worker.template.imported_code import Sources
 
 
 @dataclass(frozen=True, slots=True)

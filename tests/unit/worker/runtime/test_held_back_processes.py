@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from mindbot_worker.runtime import capacity
-from mindbot_worker.runtime.capacity import Refill
+from mindbot_worker.runtime import job_processes
+from mindbot_worker.runtime.job_processes import Refill
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    monkeypatch.setattr(capacity, "AFTER", 0.1)
-    monkeypatch.setattr(capacity, "WITHIN", 0.3)
+    monkeypatch.setattr(job_processes, "AFTER", 0.1)
+    monkeypatch.setattr(job_processes, "WITHIN", 0.3)
     return []
 
 

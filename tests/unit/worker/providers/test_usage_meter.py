@@ -8,7 +8,7 @@ from livekit.agents.metrics import LLMModelUsage, STTModelUsage, TTSModelUsage
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report, decode, encode
 from mindbot_worker.providers.usage_meter import Meter
-from mindbot_worker.runtime.call_book import Calls, Started
+from mindbot_worker.runtime.call_records import Calls, Started
 
 
 def test_a_meter_adds_what_livekit_tells_to_what_it_counts_itself() -> None:

@@ -9,13 +9,13 @@ from unittest.mock import MagicMock
 import pytest
 from livekit import rtc
 
-from mindbot_worker.jobs import people, room_watch
+from mindbot_worker.jobs import room_watch
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
-from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.reporter import CallReporter
+from mindbot_worker.jobs.room_watch import People
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report, decode
-from mindbot_worker.runtime.call_book import Calls, Started
+from mindbot_worker.runtime.call_records import Calls, Started
 
 KIND = rtc.ParticipantKind
 
@@ -46,7 +46,7 @@ class Outbox:
 
 @pytest.fixture
 async def job(monkeypatch: Any) -> Any:
-    monkeypatch.setattr(people, "_EVERY", 1000.0)
+    monkeypatch.setattr(room_watch, "_EVERY", 1000.0)
     room, outbox = Room(), Outbox()
     reporter = CallReporter("AJ_1", outbox)  # type: ignore[arg-type]
     connection = Disconnects(room, reporter, Tolerance(3, 300.0))

@@ -6,7 +6,7 @@ import pytest
 
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report
-from mindbot_worker.runtime.call_book import ENDED_REPEATED_FOR, Calls, Started
+from mindbot_worker.runtime.call_records import ENDED_REPEATED_FOR, Calls, Started
 
 CALL = Started(room="r", job="j", identity="agent-j", pid=7, started=1e9)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mindbot_worker.jobs import beat
+from mindbot_worker.jobs import job_beat
 from mindbot_worker.jobs.reporter import Outbox
 from mindbot_worker.protocol import heartbeat, job_beats
 from mindbot_worker.protocol.job_beats import JobBeats
-from mindbot_worker.runtime.call_book import Calls, Started
+from mindbot_worker.runtime.call_records import Calls, Started
 from mindbot_worker.runtime.inbox import Inbox
 
 
@@ -42,11 +42,11 @@ def test_a_stamp_is_read_back_and_a_file_without_one_says_nothing() -> None:
 
 
 async def test_a_job_is_known_before_its_call_and_beats_while_its_loop_goes_round(inbox: Inbox) -> None:
-    assert beat.introduce(str(inbox.path))
+    assert job_beat.introduce(str(inbox.path))
     inbox.read()
     before = inbox.job_beats.last(os.getpid())
     assert before is not None and time.monotonic() - before < 10
-    beat.begin(str(inbox.path), 0.02)
+    job_beat.begin(str(inbox.path), 0.02)
     await asyncio.sleep(0.2)
     during = inbox.job_beats.last(os.getpid())
     assert during is not None and during > before
@@ -59,8 +59,8 @@ async def test_a_worker_whose_socket_was_full_is_told_as_soon_as_there_is_room(i
     outbox = Outbox(str(inbox.path))
     while outbox.send(b"x"):
         pass
-    assert not beat.introduce(str(inbox.path))
-    beat.begin(str(inbox.path), 1.0)
+    assert not job_beat.introduce(str(inbox.path))
+    job_beat.begin(str(inbox.path), 1.0)
     inbox.read()
     async with asyncio.timeout(10):
         while inbox.job_beats.last(os.getpid()) is None:
@@ -69,7 +69,7 @@ async def test_a_worker_whose_socket_was_full_is_told_as_soon_as_there_is_room(i
 
 
 def test_the_kernel_says_whose_file_it_is(inbox: Inbox) -> None:
-    program = "import sys; from mindbot_worker.jobs import beat; assert beat.introduce(sys.argv[1])"
+    program = "import sys; from mindbot_worker.jobs import job_beat; assert job_beat.introduce(sys.argv[1])"
     child = subprocess.Popen([sys.executable, "-c", program, str(inbox.path)])
     assert child.wait(60) == 0
     inbox.read()

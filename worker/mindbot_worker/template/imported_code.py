@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.livekit_adapter.internals import Attribute
 from mindbot_worker.runtime import (
     agent_loader,
     agent_server,  # noqa: F401 - what a worker will need is imported here
@@ -46,7 +47,7 @@ def load(reference: str | None) -> list[str]:
     """Import the agent; returns the modules that its server wants preloaded. Raises ConfigFailure."""
     settings = environment.settings(os.environ)
     server = agent_loader.prepared(reference or settings.pool.agent, settings)
-    return list(internals.get(server, "preload_modules") or ())
+    return list(internals.get(server, Attribute.PRELOAD_MODULES) or ())
 
 
 def settle() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mindbot_worker import monitor_performance
 from mindbot_worker.jobs import function_timings
-from mindbot_worker.jobs.percentiles import Percentiles
+from mindbot_worker.jobs.function_timings import Percentiles
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindbot_config.host.cgroups import Mount, Mounts
+from mindbot_worker.runtime.agent_server import idle_processes
 from mindbot_worker.runtime.capacity import FULL, HostPressure, load_of
 from mindbot_worker.runtime.job_processes import pause
-from mindbot_worker.runtime.livekit_options import idle_processes
 
 TARGET_LOAD = 0.7
 """livekit-server's `agents.target_load`: where no worker is below it, nobody gets the call."""

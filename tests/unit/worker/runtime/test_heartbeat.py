@@ -11,7 +11,7 @@ import pytest
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker.protocol.heartbeat import DRAINING, READY, Beat, Call, decode, encode
-from mindbot_worker.runtime.call_book import Calls
+from mindbot_worker.runtime.call_records import Calls
 from mindbot_worker.runtime.heartbeat import Heartbeat, Vitals
 
 

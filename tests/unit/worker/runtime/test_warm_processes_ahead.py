@@ -13,16 +13,15 @@ from mindbot_supervisor.processes.pipes import worker_hints
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.protocol import worker_inbox
 from mindbot_worker.protocol.job_reports import Report, encode
-from mindbot_worker.runtime import capacity
-from mindbot_worker.runtime.capacity import Ahead
+from mindbot_worker.runtime import job_processes
 from mindbot_worker.runtime.inbox import Inbox
-from mindbot_worker.runtime.job_processes import PoolWatch
+from mindbot_worker.runtime.job_processes import Ahead, PoolWatch
 
 
 @pytest.fixture
 async def server(monkeypatch):
     """As much of an AgentServer as its pool is, with threads for processes; one of them is to be warm."""
-    monkeypatch.setattr(capacity, "KEPT", 0.3)
+    monkeypatch.setattr(job_processes, "KEPT", 0.3)
     pool = ProcPool(
         initialize_process_fnc=lambda _: None,
         job_entrypoint_fnc=lambda _: None,
