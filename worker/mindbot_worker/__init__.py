@@ -7,7 +7,7 @@ Where to look, in the order in which things happen:
     runner                 server.run() until the stop (stop, leash) and its end (ending)
     registration           registered or not, and why (connection)
     pool_watch, inbox      calls, from LiveKit's pool and the jobs' own reports (reports), in one book: calls
-    pulse, vitals          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
+    pulse, status          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
     output/                the log, print(), and readers that do not read
     jobs/                  the same calls from inside their job processes
     performance, timings   for agents: how long a function takes, with its percentiles

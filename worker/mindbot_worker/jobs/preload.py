@@ -19,7 +19,7 @@ import platform
 import sys
 
 from mindbot_worker import agent_path
-from mindbot_worker.jobs.process_setup import settle
+from mindbot_worker.jobs.process_setup import ignore_worker_signals
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.logging.nonblocking_output import guard
 
@@ -43,7 +43,7 @@ PUT_OFF = (
 # In the forkserver only: it has no multiprocessing parent, and it is no program of ours or of the user.
 IN_FORKSERVER = multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]
 if IN_FORKSERVER:
-    settle()
+    ignore_worker_signals()
     guard()
 
 platform.platform()  # both remembered by the standard library; openai tells them to its server with the first request,

@@ -39,7 +39,7 @@ _CALLERS = frozenset(
 """As livekit.agents has them: other agents, recorders and streams are nobody to wait for."""
 
 
-class People:
+class CallerPresence:
     """Reports from `start` to `stop` whether a caller is in the room, while the job is connected to it."""
 
     def __init__(self, room: Any, reporter: CallReporter) -> None:
@@ -63,9 +63,9 @@ class People:
                 self._reporter.people(any(kind in _CALLERS for kind in kinds))
 
 
-def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> People:
+def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> CallerPresence:
     """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
-    people = People(room, reporter)
+    people = CallerPresence(room, reporter)
     for event in ("participant_connected", "participant_disconnected", "reconnected"):
         room.on(event, _guarded(people.look))
     for event in _ACTIVITY:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mindbot_config.host import resource_shortage
 from mindbot_config.settings import Settings
 from mindbot_worker import agent_path
-from mindbot_worker.agent_path import Place
+from mindbot_worker.agent_path import AgentPlace
 from mindbot_worker.logging.json_lines import summarise
 from mindbot_worker.runtime import environment
-from mindbot_worker.runtime.shutdown import ConfigFailure, RanShort, WorkerFailure
+from mindbot_worker.runtime.shutdown import ConfigFailure, ResourceShortage, WorkerFailure
 
 if TYPE_CHECKING:
     from livekit.agents import AgentServer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def check(reference: str) -> Place:
+def check(reference: str) -> AgentPlace:
     """Refuse a reference that cannot be right, before the seconds that importing LiveKit takes."""
     module, colon, attribute = reference.partition(":")
     if not (module and colon and attribute and all(part.isidentifier() for part in f"{module}.{attribute}".split("."))):
@@ -76,7 +76,7 @@ def _import(name: str) -> ModuleType:
 
 def _failed_at_import(name: str, exc: Exception) -> WorkerFailure:
     if (short := resource_shortage.behind(exc)) is not None:
-        return RanShort(f"cannot import the agent module {name!r}: {resource_shortage.explain(short)}")
+        return ResourceShortage(f"cannot import the agent module {name!r}: {resource_shortage.explain(short)}")
     return ConfigFailure(f"cannot import the agent module {name!r}: {summarise(exc)}")
 
 

@@ -18,7 +18,7 @@ _EARLY_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedCall:
     """A call as LiveKit handed it to a job process."""
 
     room: str
@@ -32,12 +32,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    call: Started
+    call: StartedCall
     report: Report
     opened_at: float
 
 
-class Calls:
+class CallRecords:
     """Every method takes `now` on the host's monotonic clock, the one that job processes report by."""
 
     def __init__(self, now: float) -> None:
@@ -57,7 +57,7 @@ class Calls:
     def errors_total(self) -> int:
         return self.errors.total()
 
-    def opened(self, call: Started, now: float) -> None:
+    def opened(self, call: StartedCall, now: float) -> None:
         self.jobs_started += 1
         self._active_at = now
         self._live[call.job] = _Live(call, Report(call.job, seq=-1, state=STARTING, active_at=now), now)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 async def report(interval: float) -> None:
     """One log line every `interval` seconds, for as long as the worker lives."""
-    growers = Growers()
+    growers = GrowingLines()
     while True:
         await asyncio.sleep(interval)
         fields = await asyncio.to_thread(lambda: {**usage(), **growers.look()})
@@ -56,7 +56,7 @@ def _of_process() -> dict[str, Any]:
     return {**{name: round(size / 1024**2, 1) for name, size in sizes.items()}, "open_files": files}
 
 
-class Growers:
+class GrowingLines:
     """The lines of code that hold more than at the last look; nothing while tracemalloc is off."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Growers:
         return {"growers": found} if found else {}
 
 
-class Tidy:
+class GarbageCollection:
     """Collects garbage a moment after each call, and never while calls are starting. Belongs to the loop's thread."""
 
     def __init__(self, collect: Callable[[], object] = gc.collect) -> None:

@@ -17,7 +17,7 @@ from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.logging.redaction import redactor
 from mindbot_worker.protocol import template_messages
 from mindbot_worker.runtime import environment
-from mindbot_worker.runtime.shutdown import RanShort, WorkerFailure
+from mindbot_worker.runtime.shutdown import ResourceShortage, WorkerFailure
 
 NAME = "mindbot-image"
 """What it calls itself, in /proc/PID/comm."""
@@ -49,30 +49,30 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
     from mindbot_worker.livekit_adapter import job_forkserver
     from mindbot_worker.template import forking, imported_code
     from mindbot_worker.template.fork_requests import say, serve
-    from mindbot_worker.template.imported_code import Sources
+    from mindbot_worker.template.imported_code import SourceFiles
 
     try:
         modules = imported_code.load(reference)
         if why := forking.why_not():
             say(sock, {"say": template_messages.UNSAFE, "why": why})
             return 0
-        imported_code.settle()
+        imported_code.freeze()
         pid = job_forkserver.start(folder, modules, sock)
     except WorkerFailure as failure:
         return _failed(sock, failure)
     except Exception as exc:
         if (short := resource_shortage.behind(exc)) is None:
             raise
-        return _failed(sock, RanShort(f"cannot build the template: {resource_shortage.explain(short)}"))
+        return _failed(sock, ResourceShortage(f"cannot build the template: {resource_shortage.explain(short)}"))
     seconds = round(time.monotonic() - began, 3)
     say(sock, {"say": template_messages.READY, "seconds": seconds, "jobserver": pid})
-    birth = serve(sock, Sources())
-    if birth is None:
+    worker = serve(sock, SourceFiles())
+    if worker is None:
         return 0
-    forking.settle(birth, sock)
-    from mindbot_worker.runtime.main import Program
+    forking.become_worker(worker, sock)
+    from mindbot_worker.runtime.main import Worker
 
-    return Program(reference).run()
+    return Worker(reference).run()
 
 
 def _failed(sock: socket.socket, failure: WorkerFailure) -> int:

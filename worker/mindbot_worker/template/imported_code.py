@@ -19,7 +19,7 @@ from mindbot_worker.runtime import (
 )
 
 
-class Sources:
+class SourceFiles:
     """Every imported module's file, as it was when this was made."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def load(reference: str | None) -> list[str]:
     return list(internals.get(server, Attribute.PRELOAD_MODULES) or ())
 
 
-def settle() -> None:
+def freeze() -> None:
     """Keep the garbage collector from touching, and so copying, what the children share."""
     gc.collect()
     gc.freeze()

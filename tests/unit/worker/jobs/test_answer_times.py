@@ -11,7 +11,7 @@ import pytest
 from livekit.agents.llm import AgentHandoff, ChatMessage
 from livekit.agents.voice import SpeechHandle
 
-from mindbot_worker.jobs.answer_times import AGENT_TURN, Turns
+from mindbot_worker.jobs.answer_times import AGENT_TURN, TurnTimes
 from mindbot_worker.protocol import heartbeat
 
 
@@ -40,7 +40,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]
 
 
 def test_a_turn_tells_how_long_each_step_took(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    turns = Turns(Told())
+    turns = TurnTimes(Told())
     turns.said(user(0.6))
     turns.said(agent(1.5))
     (line,) = lines()
@@ -50,7 +50,7 @@ def test_a_turn_tells_how_long_each_step_took(lines: Callable[[], list[dict[str,
 
 
 def test_a_greeting_answers_nobody(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    turns, told = Turns(summary := Told()), lines
+    turns, told = TurnTimes(summary := Told()), lines
     turns.said(agent(None))
     turns.said(AgentHandoff(new_agent_id="other"))
     assert "response" not in told()[0] and "response_p50" not in summary
@@ -60,7 +60,7 @@ def test_a_greeting_answers_nobody(lines: Callable[[], list[dict[str, Any]]]) ->
 
 
 def test_percentiles_of_a_long_call_are_close_and_its_summary_small() -> None:
-    turns = Turns(summary := Told())
+    turns = TurnTimes(summary := Told())
     for number in range(1, 1001):
         turns.said(user(number / 2000))
         turns.said(agent(number / 100))
@@ -72,7 +72,7 @@ def test_percentiles_of_a_long_call_are_close_and_its_summary_small() -> None:
 
 
 async def spoken(
-    turns: Turns,
+    turns: TurnTimes,
     *,
     heard: bool = True,
     interrupted: bool = False,
@@ -107,7 +107,7 @@ async def spoken(
     ],
 )
 def test_replies_that_were_interrupted_or_had_no_sound(speech: dict[str, Any], counts: tuple[int, int, int]) -> None:
-    turns = Turns(summary := Told())
+    turns = TurnTimes(summary := Told())
 
     async def call() -> None:
         await spoken(turns, **speech)

@@ -13,7 +13,7 @@ from mindbot_worker.jobs.disconnects import (
     LAG,
     LOSS,
     UNKNOWN,
-    Measured,
+    Measurements,
     host_waits,
     losses,
     probable_causes,
@@ -23,16 +23,16 @@ from mindbot_worker.jobs.disconnects import (
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (Measured(loop_lag=2.34), "stood still for 2.3 s"),
-        (Measured(host_waits=61.0), "waited for one 61 % of the last minute"),
-        (Measured(host_load=3.0), "a load of 3.0 for each"),
-        (Measured(packet_loss=0.2), "loses packets: 20%"),
-        (Measured(poor_quality=2), "rated a connection of this call so 2 times"),
-        (Measured(poor_quality=1), "so once"),
-        (Measured(rate_limited=7), "7 requests of this call were refused (429)"),
+        (Measurements(loop_lag=2.34), "stood still for 2.3 s"),
+        (Measurements(host_waits=61.0), "waited for one 61 % of the last minute"),
+        (Measurements(host_load=3.0), "a load of 3.0 for each"),
+        (Measurements(packet_loss=0.2), "loses packets: 20%"),
+        (Measurements(poor_quality=2), "rated a connection of this call so 2 times"),
+        (Measurements(poor_quality=1), "so once"),
+        (Measurements(rate_limited=7), "7 requests of this call were refused (429)"),
     ],
 )
-def test_what_stands_out_is_named_with_its_figure(measured: Measured, said: str) -> None:
+def test_what_stands_out_is_named_with_its_figure(measured: Measurements, said: str) -> None:
     (cause,) = probable_causes(measured)
     assert said in cause
 
@@ -40,17 +40,17 @@ def test_what_stands_out_is_named_with_its_figure(measured: Measured, said: str)
 @pytest.mark.parametrize(
     "measured",
     [
-        Measured(),
-        Measured(LAG - 0.01, HOST_WAITS - 1, HOST_LOAD - 0.1, LOSS - 0.001),
+        Measurements(),
+        Measurements(LAG - 0.01, HOST_WAITS - 1, HOST_LOAD - 0.1, LOSS - 0.001),
     ],
     ids=["nothing measured", "all below their thresholds"],
 )
-def test_where_nothing_stands_out_that_is_said(measured: Measured) -> None:
+def test_where_nothing_stands_out_that_is_said(measured: Measurements) -> None:
     assert probable_causes(measured) == [UNKNOWN]
 
 
 def test_several_causes_are_all_named() -> None:
-    assert len(probable_causes(Measured(2.0, 80.0, 4.0, 0.3, 5, 1))) == 4
+    assert len(probable_causes(Measurements(2.0, 80.0, 4.0, 0.3, 5, 1))) == 4
 
 
 def test_the_host_s_pressure_is_that_of_the_last_minute(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def told(caplog: Any) -> list[tuple[str, str]]:
     return [(record.event, record.levelname) for record in caplog.records if hasattr(record, "event")]
 
 
-async def settle() -> None:
+async def ignore_worker_signals() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -66,18 +66,18 @@ async def test_two_losses_are_no_error_and_the_third_is_one_with_its_causes(call
     for _ in range(2):
         call.room.emit("reconnecting")
         call.room.emit("reconnected")
-    await settle()
+    await ignore_worker_signals()
     assert call.reporter._errors == {}
     call.room.emit("connection_quality_changed", None, rtc.ConnectionQuality.QUALITY_POOR)
     call.room.emit("reconnecting")
-    await settle()
+    await ignore_worker_signals()
     assert call.reporter._errors == Counter(disconnects=1)
     record = next(record for record in caplog.records if getattr(record, "event", "") == "agent.error")
     assert record.kind == "disconnects" and "3 times within 300 s" in record.reason
     assert any("rated a connection of this call so once" in cause for cause in record.causes)
     call.room.emit("reconnected")
     call.room.emit("reconnecting")
-    await settle()
+    await ignore_worker_signals()
     assert call.reporter._errors == Counter(disconnects=1), "it takes as many again"
 
 
@@ -86,12 +86,12 @@ async def test_being_cut_off_counts_once_even_after_a_vain_reconnect(call: Any) 
     call.room.emit("reconnected")
     call.room.emit("reconnecting")
     call.room.emit("disconnected", rtc.DisconnectReason.SIGNAL_CLOSE)
-    await settle()
+    await ignore_worker_signals()
     assert call.reporter._errors == {}
 
 
 async def test_an_ordinary_end_is_no_loss(call: Any) -> None:
     for _ in range(3):
         call.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
-    await settle()
+    await ignore_worker_signals()
     assert call.reporter._errors == {}

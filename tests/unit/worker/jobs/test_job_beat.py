@@ -16,7 +16,7 @@ from mindbot_worker.jobs import job_beat
 from mindbot_worker.jobs.reporter import Outbox
 from mindbot_worker.protocol import heartbeat, job_beats
 from mindbot_worker.protocol.job_beats import JobBeats
-from mindbot_worker.runtime.call_records import Calls, Started
+from mindbot_worker.runtime.call_records import CallRecords, StartedCall
 from mindbot_worker.runtime.inbox import Inbox
 
 
@@ -124,8 +124,8 @@ def test_files_are_bounded_and_go_with_their_processes() -> None:
 
 
 def test_the_age_counts_from_the_start_of_the_call_and_is_never_negative() -> None:
-    calls = Calls(100.0)
-    calls.opened(Started("r", "j", "agent-j", 7, 1e9), 100.0)
+    calls = CallRecords(100.0)
+    calls.opened(StartedCall("r", "j", "agent-j", 7, 1e9), 100.0)
     assert calls.live(110.0)[0].beat_age is None, "nothing is known"
     assert calls.live(110.0, lambda _: 50.0)[0].beat_age == 10.0, "it waited for its call before that"
     assert calls.live(110.0, lambda _: 108.5)[0].beat_age == 1.5

@@ -12,10 +12,10 @@ from livekit import rtc
 from mindbot_worker.jobs import room_watch
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
 from mindbot_worker.jobs.reporter import CallReporter
-from mindbot_worker.jobs.room_watch import People
+from mindbot_worker.jobs.room_watch import CallerPresence
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report, decode
-from mindbot_worker.runtime.call_records import Calls, Started
+from mindbot_worker.runtime.call_records import CallRecords, StartedCall
 
 KIND = rtc.ParticipantKind
 
@@ -120,13 +120,13 @@ async def test_a_job_that_connects_again_has_its_room_again(job: Any) -> None:
 
 async def test_a_room_that_is_none_tells_nothing() -> None:
     outbox = Outbox()
-    People(MagicMock(), CallReporter("AJ_1", outbox)).look()  # type: ignore[arg-type]
+    CallerPresence(MagicMock(), CallReporter("AJ_1", outbox)).look()  # type: ignore[arg-type]
     assert not outbox.sent
 
 
 def test_the_heartbeat_tells_of_each_call_who_is_in_it_and_since_when_its_room_is_gone() -> None:
-    calls = Calls(0.0)
-    calls.opened(Started("r", "AJ_1", "agent", 77, 1.0), 0.0)
+    calls = CallRecords(0.0)
+    calls.opened(StartedCall("r", "AJ_1", "agent", 77, 1.0), 0.0)
     (call,) = calls.live(1.0)
     assert (call.present, call.gone) == (None, None)
     assert calls.reported(Report("AJ_1", 1, present=True), 1.0), "to be told at once"

@@ -15,7 +15,7 @@ from livekit.agents.tts import TTSError
 
 from mindbot_config.sections.voice import Voice
 from mindbot_worker.mindbot import failed_replies
-from mindbot_worker.mindbot.failed_replies import Excuses
+from mindbot_worker.mindbot.failed_replies import FailedReplies
 
 VOICE = Voice(excuse="Pardon?", failed_replies=3)
 OF = {"llm": LLMError, "tts": TTSError, "stt": STTError}
@@ -27,7 +27,7 @@ class Mind(LLM[Any]):
 
 
 class Session(rtc.EventEmitter[str]):
-    excuses: Excuses
+    excuses: FailedReplies
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Session(rtc.EventEmitter[str]):
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     errors: list[Any] = []
-    monkeypatch.setattr(failed_replies, "fail_soon", lambda _, error, *rest: errors.append(error))
+    monkeypatch.setattr(failed_replies, "start_failing", lambda _, error, *rest: errors.append(error))
     monkeypatch.setattr(failed_replies, "_MOUTH_RESTS", 0.0)
     return errors
 
@@ -74,7 +74,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.fixture
 def session(ended: list[Any]) -> Session:
     made = Session()
-    made.excuses = Excuses(Some(job=Some(id="AJ_1")), made, VOICE)  # type: ignore[arg-type]
+    made.excuses = FailedReplies(Some(job=Some(id="AJ_1")), made, VOICE)  # type: ignore[arg-type]
     return made
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindbot_worker.providers import concurrency_limit
-from mindbot_worker.providers.concurrency_limit import Ticket, draw
+from mindbot_worker.providers.concurrency_limit import Ticket, draw_ticket
 
 
 def drawn(file: Path, count: int) -> list[Ticket]:
-    tickets = [draw(file) for _ in range(count)]
+    tickets = [draw_ticket(file) for _ in range(count)]
     assert None not in tickets
     return tickets  # type: ignore[return-value]
 
@@ -41,7 +41,7 @@ def test_whoever_leaves_in_whatever_order_it_is_the_turn_of_those_who_came_first
 def test_a_ticket_can_be_given_back_twice_without_harm_to_the_next(tmp_path: Path) -> None:
     first, second = drawn(tmp_path / "q", 2)
     first.give_back()
-    third = draw(tmp_path / "q")
+    third = draw_ticket(tmp_path / "q")
     first.give_back()
     assert third is not None and second.has_turn(1) and not third.has_turn(1)
     second.give_back()
@@ -53,15 +53,15 @@ def test_nobody_draws_while_somebody_else_does(tmp_path: Path, monkeypatch: pyte
 
     def now() -> int:
         monkeypatch.undo()
-        inside.append(draw(tmp_path / "q"))
+        inside.append(draw_ticket(tmp_path / "q"))
         return concurrency_limit.time.monotonic_ns()
 
     monkeypatch.setattr(concurrency_limit.time, "monotonic_ns", now)
-    ticket = draw(tmp_path / "q")
+    ticket = draw_ticket(tmp_path / "q")
     assert inside == [None] and ticket is not None
     ticket.give_back()
 
 
 def test_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        draw(tmp_path / "gone" / "q")
+        draw_ticket(tmp_path / "gone" / "q")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindbot_worker.providers.rate_limit_pause import LONGEST, Holding, asks_to_wait, retry_after
+from mindbot_worker.providers.rate_limit_pause import LONGEST, RateLimitPause, asks_to_wait, retry_after
 
 
 class Clock:
@@ -25,11 +25,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["shared", "alone"])
-def holding(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Holding:
-    return Holding(tmp_path if request.param == "shared" else None, "openai-gpt", clock)
+def holding(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> RateLimitPause:
+    return RateLimitPause(tmp_path if request.param == "shared" else None, "openai-gpt", clock)
 
 
-def test_the_time_that_was_asked_for_is_kept(holding: Holding, clock: Clock) -> None:
+def test_the_time_that_was_asked_for_is_kept(holding: RateLimitPause, clock: Clock) -> None:
     assert holding.remaining() == 0
     assert holding.refused(clock.now, 12) == 12
     clock.now += 10
@@ -39,16 +39,16 @@ def test_the_time_that_was_asked_for_is_kept(holding: Holding, clock: Clock) -> 
 
 
 def test_other_processes_keep_it_and_other_models_do_not(tmp_path: Path, clock: Clock) -> None:
-    Holding(tmp_path, "openai-a/b", clock).refused(clock.now, 12)
-    assert Holding(tmp_path, "openai-a/b", clock).remaining() == 12
-    assert Holding(tmp_path, "openai-b", clock).remaining() == 0
+    RateLimitPause(tmp_path, "openai-a/b", clock).refused(clock.now, 12)
+    assert RateLimitPause(tmp_path, "openai-a/b", clock).remaining() == 12
+    assert RateLimitPause(tmp_path, "openai-b", clock).remaining() == 0
 
 
-def test_no_hold_is_longer_than_a_minute(holding: Holding, clock: Clock) -> None:
+def test_no_hold_is_longer_than_a_minute(holding: RateLimitPause, clock: Clock) -> None:
     assert holding.refused(clock.now, 86400) == LONGEST
 
 
-def test_where_no_time_is_named_holds_grow_until_an_answer_comes(holding: Holding, clock: Clock) -> None:
+def test_where_no_time_is_named_holds_grow_until_an_answer_comes(holding: RateLimitPause, clock: Clock) -> None:
     lasted = []
     for _ in range(8):
         lasted.append(holding.refused(clock.now, None))
@@ -58,7 +58,7 @@ def test_where_no_time_is_named_holds_grow_until_an_answer_comes(holding: Holdin
     assert holding.refused(clock.now + 0.1, None) == 1
 
 
-def test_a_wave_of_refusals_counts_once(holding: Holding, clock: Clock) -> None:
+def test_a_wave_of_refusals_counts_once(holding: RateLimitPause, clock: Clock) -> None:
     sent = clock.now
     clock.now += 0.5
     assert [holding.refused(sent, None) for _ in range(5)] == [1, None, None, None, None]
@@ -67,7 +67,7 @@ def test_a_wave_of_refusals_counts_once(holding: Holding, clock: Clock) -> None:
     assert holding.refused(clock.now, None) == 2
 
 
-def test_a_shorter_wish_ends_no_hold(holding: Holding, clock: Clock) -> None:
+def test_a_shorter_wish_ends_no_hold(holding: RateLimitPause, clock: Clock) -> None:
     holding.refused(clock.now, 20)
     assert holding.refused(clock.now, 5) is None and holding.refused(clock.now, 0) is None
     assert holding.remaining() == 20
@@ -79,7 +79,7 @@ def test_a_file_with_anything_in_it_holds_nobody_for_long(
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     (folder / "x.hold").write_bytes(content)
-    assert 0 <= Holding(folder, "x", Clock()).remaining() <= LONGEST
+    assert 0 <= RateLimitPause(folder, "x", Clock()).remaining() <= LONGEST
 
 
 @pytest.mark.parametrize(

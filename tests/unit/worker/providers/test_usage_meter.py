@@ -7,13 +7,13 @@ from livekit.agents.metrics import LLMModelUsage, STTModelUsage, TTSModelUsage
 
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report, decode, encode
-from mindbot_worker.providers.usage_meter import Meter
-from mindbot_worker.runtime.call_records import Calls, Started
+from mindbot_worker.providers.usage_meter import UsageMeter
+from mindbot_worker.runtime.call_records import CallRecords, StartedCall
 
 
 def test_a_meter_adds_what_livekit_tells_to_what_it_counts_itself() -> None:
     changes: list[None] = []
-    meter = Meter(lambda: changes.append(None))
+    meter = UsageMeter(lambda: changes.append(None))
     meter.know("127.0.0.1:8000", "openai")
     meter.count("openai", requests=1)
     used = [
@@ -32,9 +32,9 @@ def test_a_meter_adds_what_livekit_tells_to_what_it_counts_itself() -> None:
 
 
 def test_the_worker_adds_up_its_calls_and_keeps_what_ended_ones_used() -> None:
-    calls = Calls(0)
+    calls = CallRecords(0)
     for job in "ab":
-        calls.opened(Started("room", job, "", None, 0.0), 0)
+        calls.opened(StartedCall("room", job, "", None, 0.0), 0)
     for seq, requests in enumerate((1, 3, 3)):
         calls.reported(Report("a", seq, usage={"openai": {"requests": requests}}), 1)
     calls.closed("a", died=True, now=2)

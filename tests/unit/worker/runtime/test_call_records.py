@@ -6,13 +6,13 @@ import pytest
 
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.job_reports import Report
-from mindbot_worker.runtime.call_records import ENDED_REPEATED_FOR, Calls, Started
+from mindbot_worker.runtime.call_records import ENDED_REPEATED_FOR, CallRecords, StartedCall
 
-CALL = Started(room="r", job="j", identity="agent-j", pid=7, started=1e9)
+CALL = StartedCall(room="r", job="j", identity="agent-j", pid=7, started=1e9)
 
 
-def opened(now: float = 100.0) -> Calls:
-    calls = Calls(now)
+def opened(now: float = 100.0) -> CallRecords:
+    calls = CallRecords(now)
     calls.opened(CALL, now)
     return calls
 
@@ -64,7 +64,7 @@ def test_only_a_change_is_worth_a_beat_of_its_own() -> None:
 
 
 def test_a_report_that_comes_before_its_call_is_kept_and_strangers_are_forgotten() -> None:
-    calls = Calls(100)
+    calls = CallRecords(100)
     calls.reported(Report("j", 1, errors={"job": 1}, fatal=1, failed=True), 100)
     for number in range(1000):
         calls.reported(Report(f"stranger-{number % 60}", number), 100)
@@ -95,12 +95,12 @@ def test_the_end_of_a_call_is_repeated_for_a_while() -> None:
 
 
 def test_a_call_that_nobody_opened_does_not_end() -> None:
-    calls = Calls(100)
+    calls = CallRecords(100)
     assert calls.closed("j", died=True, now=101) is None and calls.errors_total == 0
 
 
 def test_processes_that_do_not_start_make_a_storm_for_a_minute() -> None:
-    calls = Calls(100)
+    calls = CallRecords(100)
     for second in range(5):
         calls.process_did_not_start(100 + second)
     calls.idle_process_died(105)

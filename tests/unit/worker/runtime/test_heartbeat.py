@@ -11,8 +11,8 @@ import pytest
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker.protocol.heartbeat import DRAINING, READY, Beat, Call, decode, encode
-from mindbot_worker.runtime.call_records import Calls
-from mindbot_worker.runtime.heartbeat import Heartbeat, Vitals
+from mindbot_worker.runtime.call_records import CallRecords
+from mindbot_worker.runtime.heartbeat import HeartbeatPipe, WorkerStatus
 
 
 def small(seq: int) -> Beat:
@@ -38,7 +38,7 @@ def pipe() -> Any:
 
 def test_beats_are_numbered_in_the_order_in_which_they_are_written(pipe: Any) -> None:
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 65536)
-    heartbeat = Heartbeat(Descriptor(pipe[1]))
+    heartbeat = HeartbeatPipe(Descriptor(pipe[1]))
     threads = [threading.Thread(target=lambda: [heartbeat.send(small) for _ in range(20)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -48,7 +48,7 @@ def test_beats_are_numbered_in_the_order_in_which_they_are_written(pipe: Any) ->
 
 
 def test_a_full_pipe_loses_the_newest_beats_and_blocks_nobody(pipe: Any) -> None:
-    heartbeat = Heartbeat(Descriptor(pipe[1]))
+    heartbeat = HeartbeatPipe(Descriptor(pipe[1]))
     sent = sum(heartbeat.send(small) for _ in range(1000))
     assert sent < 1000 and heartbeat.dropped == 1000 - sent
     read = lines(os.read(pipe[0], 65536))
@@ -57,7 +57,7 @@ def test_a_full_pipe_loses_the_newest_beats_and_blocks_nobody(pipe: Any) -> None
 
 
 def test_a_beat_larger_than_the_room_is_finished_before_another_begins(pipe: Any) -> None:
-    heartbeat = Heartbeat(Descriptor(pipe[1]))
+    heartbeat = HeartbeatPipe(Descriptor(pipe[1]))
     assert heartbeat.send(small) and heartbeat.send(large)
     assert not heartbeat.send(large), "the one before it is not out yet"
     data = b""
@@ -78,25 +78,25 @@ def test_a_beat_larger_than_the_room_is_finished_before_another_begins(pipe: Any
 
 def test_a_pipe_that_nobody_reads_any_more_ends_the_writer_silently() -> None:
     reading, writing = os.pipe()
-    heartbeat = Heartbeat(Descriptor(writing))
+    heartbeat = HeartbeatPipe(Descriptor(writing))
     os.close(reading)
     assert not heartbeat.send(small) and not heartbeat.connected and not heartbeat.send_last(small, patience=5)
 
 
 def test_without_a_pipe_nothing_happens() -> None:
-    assert not Heartbeat(None).send(small) and not Heartbeat(None).connected
+    assert not HeartbeatPipe(None).send(small) and not HeartbeatPipe(None).connected
 
 
 def test_the_descriptor_is_neither_inherited_nor_blocking(pipe: Any) -> None:
     os.set_inheritable(pipe[1], True)
-    Heartbeat(Descriptor(pipe[1]))
+    HeartbeatPipe(Descriptor(pipe[1]))
     assert not os.get_inheritable(pipe[1]) and not os.get_blocking(pipe[1])
 
 
 def test_a_beat_over_the_limit_is_cut_down_to_fit(pipe: Any) -> None:
     calls = tuple(Call(room="r" * 500, job=f"j{number}") for number in range(500))
     os.set_blocking(pipe[0], False)
-    Heartbeat(Descriptor(pipe[1])).send(
+    HeartbeatPipe(Descriptor(pipe[1])).send(
         lambda seq: Beat(seq=seq, state=DRAINING, calls=calls, pids=(2,), errors_total=3)
     )
     beat = lines(os.read(pipe[0], 65536))[0]
@@ -105,7 +105,7 @@ def test_a_beat_over_the_limit_is_cut_down_to_fit(pipe: Any) -> None:
 
 @pytest.mark.parametrize("load", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_a_load_that_is_no_number_does_not_spoil_the_beat(load: float) -> None:
-    vitals = Vitals(Calls(0.0), load=load)
-    vitals.pids = {os.getpid(), 4711}
-    beat = decode(encode(vitals.beat(1, lag=0.0123))[:-1])
+    status = WorkerStatus(CallRecords(0.0), load=load)
+    status.pids = {os.getpid(), 4711}
+    beat = decode(encode(status.beat(1, lag=0.0123))[:-1])
     assert (beat.load, beat.lag_ms, beat.pids) == (0.0, 12.3, (4711,))

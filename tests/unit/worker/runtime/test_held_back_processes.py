@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mindbot_worker.runtime import job_processes
-from mindbot_worker.runtime.job_processes import Refill
+from mindbot_worker.runtime.job_processes import HeldBackProcesses
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def until(held: list[bool], expected: list[bool]) -> None:
 
 
 async def test_not_while_calls_are_starting(held: list[bool]) -> None:
-    watch = Refill(held.append)
+    watch = HeldBackProcesses(held.append)
     watch.call_started()
     watch.call_started()
     assert held == [True]
@@ -32,7 +32,7 @@ async def test_not_while_calls_are_starting(held: list[bool]) -> None:
 
 
 async def test_in_the_end_also_where_calls_never_cease(held: list[bool]) -> None:
-    watch = Refill(held.append)
+    watch = HeldBackProcesses(held.append)
     async with asyncio.timeout(5):
         while False not in held:
             watch.call_started()

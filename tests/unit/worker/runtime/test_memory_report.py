@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from mindbot_worker.runtime import memory_report
-from mindbot_worker.runtime.memory_report import Growers, Tidy, usage
+from mindbot_worker.runtime.memory_report import GarbageCollection, GrowingLines, usage
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_without_the_kernels_numbers_the_counts_remain(monkeypatch):
 
 
 def test_what_grew_is_named_only_while_tracemalloc_is_on():
-    growers = Growers()
+    growers = GrowingLines()
     assert growers.look() == {}
     tracemalloc.start()
     try:
@@ -48,33 +48,33 @@ def test_what_grew_is_named_only_while_tracemalloc_is_on():
 
 async def test_garbage_is_collected_once_after_several_calls_ended():
     collected = asyncio.Queue()
-    tidy = Tidy(lambda: collected.put_nowait(1))
-    tidy.call_ended()
-    tidy.call_ended()
+    garbage = GarbageCollection(lambda: collected.put_nowait(1))
+    garbage.call_ended()
+    garbage.call_ended()
     await asyncio.wait_for(collected.get(), 5)
     assert collected.empty()
 
 
 async def test_a_call_that_starts_puts_the_collection_off(monkeypatch):
     collected = []
-    tidy = Tidy(lambda: collected.append(1))
-    tidy.call_ended()
-    due = tidy._due
-    tidy.call_started()
+    garbage = GarbageCollection(lambda: collected.append(1))
+    garbage.call_ended()
+    due = garbage._due
+    garbage.call_started()
     assert due.cancelled()
-    assert tidy._due is not None
+    assert garbage._due is not None
     assert collected == []
 
 
 async def test_a_call_that_starts_alone_collects_nothing():
-    tidy = Tidy(lambda: None)
-    tidy.call_started()
-    assert tidy._due is None
+    garbage = GarbageCollection(lambda: None)
+    garbage.call_started()
+    assert garbage._due is None
 
 
 def test_what_is_there_before_the_first_call_is_never_looked_at_again():
     try:
-        Tidy().settle()
+        GarbageCollection().settle()
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from livekit.agents import APIStatusError
 
-from mindbot_worker.runtime.registration import ConnectionRecords, Connector, describe, pause, plain_url
+from mindbot_worker.runtime.registration import ConnectionLogFilter, WebsocketBackoff, describe, pause, plain_url
 
 URL = "ws://user:secret@livekit.example:7880/path?token=secret"
 KEY = Mock(host="livekit.example", port=7880, ssl=None)
@@ -55,7 +55,7 @@ def test_a_url_is_shown_without_what_is_private(url: str, plain: str) -> None:
 
 def test_livekits_warning_becomes_news_and_is_not_repeated_in_the_log() -> None:
     news: list[str] = []
-    records = ConnectionRecords(URL, news.append)
+    records = ConnectionLogFilter(URL, news.append)
     said = "failed to connect to livekit, retrying in 2s"
     retry = logging.LogRecord("livekit.agents", logging.WARNING, "", 0, said, None, None)
     retry.error = handshake(401)
@@ -91,7 +91,7 @@ async def test_sockets_that_close_at_once_are_opened_ever_more_slowly(monkeypatc
 
     monkeypatch.setattr("mindbot_worker.runtime.registration.asyncio.sleep", sleep)
     session = Session()
-    connector = Connector(session, lambda: False)  # type: ignore[arg-type]
+    connector = WebsocketBackoff(session, lambda: False)  # type: ignore[arg-type]
     for _ in range(6):
         await connector.ws_connect("ws://x")
     assert len(session.opened) == 6 and len(waited) == 4
@@ -104,6 +104,6 @@ async def test_a_server_that_never_answers_the_registration_is_left(
 ) -> None:
     monkeypatch.setattr("mindbot_worker.runtime.registration._REGISTER_TIMEOUT", 0.01)
     session = Session()
-    await Connector(session, lambda: still_connecting).ws_connect("ws://x")  # type: ignore[arg-type]
+    await WebsocketBackoff(session, lambda: still_connecting).ws_connect("ws://x")  # type: ignore[arg-type]
     await asyncio.sleep(0.1)
     assert session.opened[0].closed is still_connecting

@@ -15,7 +15,7 @@ from mindbot_worker.protocol import worker_inbox
 from mindbot_worker.protocol.job_reports import Report, encode
 from mindbot_worker.runtime import job_processes
 from mindbot_worker.runtime.inbox import Inbox
-from mindbot_worker.runtime.job_processes import Ahead, PoolWatch
+from mindbot_worker.runtime.job_processes import JobProcessWatch, WarmProcessesAhead
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def warm(server, number):
 
 
 async def test_more_are_warm_for_a_while_and_as_many_as_ever_afterwards(server):
-    pool = PoolWatch(server, SimpleNamespace(), None, lambda: None, SimpleNamespace())
+    pool = JobProcessWatch(server, SimpleNamespace(), None, lambda: None, SimpleNamespace())
     pool.install()
     await warm(server, 1)
     pool.on_coming(3)
@@ -71,7 +71,7 @@ async def test_those_that_are_there_or_starting_count(server):
 
 async def test_who_asks_again_gets_his_time_anew():
     started, ended = [], []
-    extra = Ahead(started.append, lambda: ended.append(1))
+    extra = WarmProcessesAhead(started.append, lambda: ended.append(1))
     extra.prepare(2)
     extra.prepare(3)
     assert started == [2, 3]

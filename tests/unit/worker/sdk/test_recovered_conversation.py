@@ -121,7 +121,7 @@ def test_a_full_disk_ends_the_keeping_and_not_the_call(runtime, caplog):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    call_journal._keepers["AJ_1"]._journal.add = full
+    call_journal._writers["AJ_1"]._journal.add = full
     for text in ("two", "three"):
         call_journal.kept(types.SimpleNamespace(history=history(("user", text))), "AJ_1")
     assert [record.event for record in caplog.records] == ["call.unkept"]

@@ -18,7 +18,7 @@ from mindbot_worker.jobs import session_metrics
 from mindbot_worker.jobs.reporter import CallReporter, is_new
 from mindbot_worker.sdk import call_failure
 from mindbot_worker.sdk import connect_with_retry as connecting
-from mindbot_worker.sdk.connect_with_retry import CallEnded, Patience, pause_after
+from mindbot_worker.sdk.connect_with_retry import CallEnded, ConnectionRetries, backoff
 
 
 class Outbox:
@@ -80,7 +80,7 @@ class Context:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: Any) -> None:
-    monkeypatch.setattr(connecting, "pause_after", lambda attempt: 0.001)
+    monkeypatch.setattr(connecting, "backoff", lambda attempt: 0.001)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def reporter() -> Any:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    call_failure._begun.clear()
+    call_failure._failing_calls.clear()
     session_metrics._observers.clear()
     session_metrics._latest.clear()
 
@@ -122,12 +122,12 @@ async def test_what_is_no_error_of_the_connection_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize("attempt", [1, 2, 3, 4])
 def test_the_pauses_double_and_are_not_all_the_same(attempt: int) -> None:
-    pauses = {pause_after(attempt) for _ in range(50)}
+    pauses = {backoff(attempt) for _ in range(50)}
     assert len(pauses) > 1 and all(0.75 <= pause / 2 ** (attempt - 1) <= 1.25 for pause in pauses)
 
 
 async def test_a_job_that_is_told_to_end_stops_waiting_at_once(monkeypatch: Any) -> None:
-    monkeypatch.setattr(connecting, "pause_after", lambda attempt: 3600.0)
+    monkeypatch.setattr(connecting, "backoff", lambda attempt: 3600.0)
     context = Context(refused())
     joining = asyncio.create_task(connect_with_retry(context, retries=3))
     await asyncio.wait_for(context.tried.wait(), 30)
@@ -139,7 +139,7 @@ async def test_a_job_that_is_told_to_end_stops_waiting_at_once(monkeypatch: Any)
 async def test_an_attempt_under_way_is_given_up_when_the_job_is_told_to_end() -> None:
     context = Context()
     work = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(Patience(context).unless_ending(work))
+    waiting = asyncio.create_task(ConnectionRetries(context).unless_ending(work))
     await asyncio.sleep(0)
     context.told.set_result(None)
     with pytest.raises(CallEnded):
@@ -150,7 +150,7 @@ async def test_an_attempt_under_way_is_given_up_when_the_job_is_told_to_end() ->
 async def test_a_caller_who_has_left_is_not_waited_for() -> None:
     context = Context(*(refused() for _ in range(9)))
     context.server.people = [Some(kind=0)]
-    patience = Patience(context)
+    patience = ConnectionRetries(context)
     await patience.after(refused(), 1)
     context.server.people = []
     with pytest.raises(CallEnded):
@@ -160,7 +160,7 @@ async def test_a_caller_who_has_left_is_not_waited_for() -> None:
 
 async def test_an_agent_may_come_before_its_caller_but_not_without_a_room() -> None:
     context = Context()
-    patience = Patience(context)
+    patience = ConnectionRetries(context)
     await patience.after(refused(), 1)
     context.server.exists = False
     with pytest.raises(CallEnded):
@@ -170,7 +170,7 @@ async def test_an_agent_may_come_before_its_caller_but_not_without_a_room() -> N
 async def test_a_server_that_cannot_be_asked_ends_nothing() -> None:
     context = Context()
     context.api = None
-    await Patience(context).after(refused(), 1)
+    await ConnectionRetries(context).after(refused(), 1)
     assert context.ended == []
 
 
