@@ -24,10 +24,10 @@ from livekit.plugins import deepgram
 from live.livekit import Local, running_local
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.providers import fallbacks
-from mindbot_worker.providers.concurrency_limit import draw
+from mindbot_worker.providers.concurrency_limit import draw_ticket as draw
 from mindbot_worker.providers.openai_client import open_client
-from mindbot_worker.providers.request_gate import Provider
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.request_gate import RequestGate as Provider
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 VISITS, ANSWERS, WAITING, SECONDS = 2000, 40, 40, 20
 
@@ -36,9 +36,9 @@ async def visits(_: Local) -> None:
     provider = Provider("openai", 5, Meter())
     began = time.perf_counter()
     for _ in range(VISITS):
-        visit = await provider.enter("gpt", 5)
+        visit = await provider.admit("gpt", 5)
         visit.answered(200, {})
-        visit.leave()
+        visit.finish()
     print(f"a request: {(time.perf_counter() - began) / VISITS * 1e6:.0f} µs")
 
 

@@ -51,7 +51,7 @@ SPOKEN = 0.3
 
 AGENT = f"""
 from livekit.agents import AgentServer
-from mindbot_worker import voice
+from mindbot_worker import mindbot as voice
 
 server = AgentServer(setup_fnc=voice.prepare)
 MODELS = {tuple(SETTING.values())!r}

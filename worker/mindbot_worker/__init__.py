@@ -7,7 +7,7 @@ Where to look, in the order in which things happen:
     runner                 server.run() until the stop (stop, leash) and its end (ending)
     registration           registered or not, and why (connection)
     pool_watch, inbox      calls, from LiveKit's pool and the jobs' own reports (reports), in one book: calls
-    pulse, vitals          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
+    pulse, status          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
     output/                the log, print(), and readers that do not read
     jobs/                  the same calls from inside their job processes
     performance, timings   for agents: how long a function takes, with its percentiles
@@ -28,8 +28,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindbot_worker.jobs.connection_errors import CallEnded
-    from mindbot_worker.jobs.notify_error import notify_error
+    from mindbot_worker.jobs.notify_error import CallEnded, notify_error
     from mindbot_worker.sdk.connect_with_retry import ConnectFailed, connect_with_retry
     from mindbot_worker.sdk.limited_clients import limited_deepgram_session, limited_openai_client
     from mindbot_worker.sdk.performance import monitor_performance
@@ -51,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CallEnded": "jobs.connection_errors",
+    "CallEnded": "jobs.notify_error",
     "ConnectFailed": "sdk.connect_with_retry",
     "connect_with_retry": "sdk.connect_with_retry",
     "limited_deepgram_session": "sdk.limited_clients",

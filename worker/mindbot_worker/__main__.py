@@ -6,13 +6,13 @@ import sys
 
 from mindbot_config.host.standard_descriptors import open_standard
 from mindbot_worker import arguments
-from mindbot_worker.runtime.main import Program
+from mindbot_worker.runtime.main import Worker
 
 
 def main() -> None:
     open_standard()
     given = arguments.read("mindbot_worker", {"agent": ""}, sys.argv[1:])
-    sys.exit(Program(given["agent"] or None).run())
+    sys.exit(Worker(given["agent"] or None).run())
 
 
 if __name__ == "__main__":

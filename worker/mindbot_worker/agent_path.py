@@ -23,7 +23,6 @@ FOLDER = "MINDBOT_AGENT_FOLDER"
 FIRST = (
     "livekit.agents",
     "mindbot_worker.runtime.agent_server",
-    "mindbot_worker.runtime.livekit_options",
     "mindbot_worker.jobs.entrypoint",
 )
 """Imported before the agent's folder is looked into; after them the plugins that the agent names."""
@@ -41,7 +40,7 @@ _entered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AgentPlace:
     """Where the agent's top-level module is. `folder` is empty where it is installed, and found without one."""
 
     module: str
@@ -49,19 +48,19 @@ class Place:
     file: str = ""
 
 
-def find(module: str) -> Place | None:
+def find(module: str) -> AgentPlace | None:
     """In the working directory, or installed; None if it is in neither. Imports nothing."""
     folder = _entered if _entered is not None else _working_directory()
     here = PathFinder.find_spec(module, [folder]) if folder and module not in OURS else None
     if here is not None and here.origin is not None:
-        return Place(module, folder, here.origin)
+        return AgentPlace(module, folder, here.origin)
     installed = _installed(module)
     if installed is not None:
-        return Place(module)
-    return Place(module, folder) if here is not None else None
+        return AgentPlace(module)
+    return AgentPlace(module, folder) if here is not None else None
 
 
-def import_first(place: Place) -> None:
+def import_first(place: AgentPlace) -> None:
     """Import what is not the agent's: LiveKit, what a worker needs of ours, and the plugins that the agent names."""
     for name in FIRST:
         importlib.import_module(name)
@@ -80,7 +79,7 @@ def enter(folder: str) -> None:
         sys.path[:] = [folder, *(entry for entry in sys.path if entry not in ("", folder))]
 
 
-def is_taken(place: Place) -> bool:
+def is_taken(place: AgentPlace) -> bool:
     """Whether a library that is imported already has the name of the agent's module."""
     known = getattr(sys.modules.get(place.module), "__file__", None)
     return bool(place.file) and known is not None and Path(known).resolve() != Path(place.file).resolve()
@@ -97,7 +96,7 @@ def left() -> Iterator[None]:
         sys.path[:] = before
 
 
-def plugins(place: Place) -> list[str]:
+def plugins(place: AgentPlace) -> list[str]:
     """The plugins of LiveKit that the agent's files name, read off their source."""
     found: dict[str, None] = {}
     waiting, seen = [Path(place.file)] if place.file.endswith(".py") else [], set[Path]()

@@ -11,7 +11,7 @@ import asyncio
 import sys
 
 from mindbot_worker.providers.openai_client import open_client
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 
 async def main(url: str, seats: str, requests: str, words: str) -> None:

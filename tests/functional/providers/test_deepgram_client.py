@@ -13,7 +13,7 @@ from livekit.plugins import deepgram
 
 from live.livekit import Local
 from mindbot_worker.providers.deepgram_client import open_session
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 NO_RETRY = APIConnectOptions(max_retry=0, timeout=5)
 

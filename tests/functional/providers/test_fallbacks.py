@@ -20,7 +20,7 @@ from live.livekit import Local
 from mindbot_worker.providers import fallbacks
 from mindbot_worker.providers.deepgram_client import open_session
 from mindbot_worker.providers.openai_client import open_client
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 
 def errors_of(model: Any) -> list[Any]:

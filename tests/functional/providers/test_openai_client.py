@@ -17,7 +17,7 @@ from livekit.plugins import openai as plugin
 
 from live.livekit import Local
 from mindbot_worker.providers.openai_client import open_client
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 ASKER = Path(__file__).with_name("asker.py")
 SEATS = 5

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mindbot_worker.providers.concurrency_limit import Seats
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.concurrency_limit import ConcurrencyLimit as Seats
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 VISITOR = Path(__file__).with_name("visitor.py")
 SEATS = 5

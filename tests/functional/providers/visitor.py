@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from mindbot_worker.providers.concurrency_limit import Seats
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.concurrency_limit import ConcurrencyLimit as Seats
+from mindbot_worker.providers.usage_meter import UsageMeter as Meter
 
 
 async def request(place: Seats, within: float, lasting: float) -> None:

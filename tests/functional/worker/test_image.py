@@ -13,22 +13,22 @@ FORK_AND_USE = """
 import asyncio, os, sys
 from pathlib import Path
 
-import mindbot_worker.jobs.warm_imports
-import mindbot_worker.mindbot.forkserver_image
+import mindbot_worker.jobs.preload
+import mindbot_worker.mindbot.preload
 from livekit import rtc
 from livekit.agents.utils import http_context
 from mindbot_config.sections.voice import Voice
-from mindbot_worker.providers import tls
-from mindbot_worker.mindbot import activity
+from mindbot_worker.providers import openai_client as tls
+from mindbot_worker.mindbot import session as activity
 
 def made():
-    caches = (activity._load, tls._context, http_context._ssl_context_for)
+    caches = (activity._load, tls._tls_context, http_context._ssl_context_for)
     return [each.cache_info().currsize for each in caches]
 
 async def hear():
     stream = activity.detector(Voice()).stream()
     stream.push_frame(rtc.AudioFrame.create(16000, 1, 16000))
-    tls.context(), http_context._create_ssl_context()
+    tls.tls_context(), http_context._create_ssl_context()
     async with asyncio.timeout(30):
         return (await anext(aiter(stream))).type
 

@@ -12,7 +12,7 @@ CONNECT_TO_NOBODY = """
 import asyncio
 from livekit import rtc
 from livekit.rtc import _ffi_client
-from mindbot_worker.jobs import rtc_logs
+from mindbot_worker.livekit_adapter import native_logs as rtc_logs
 
 passed_on = []
 level = _ffi_client.to_python_level

@@ -6,11 +6,11 @@ import subprocess
 
 import psutil
 import pytest
+from mindbot_supervisor.processes.pid_files import Pidfiles
 
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import process_table
 from mindbot_supervisor.processes import pid_files
-from mindbot_supervisor.processes.pid_files import Pidfiles
 
 A = Ref(0, 1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mindbot_worker import agent_path
-from mindbot_worker.agent_path import Place
+from mindbot_worker.agent_path import AgentPlace
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +28,18 @@ def write(name: str, text: str = "") -> str:
 
 def test_an_agent_in_the_working_directory_is_found_there(folder):
     file = write("my_agent.py")
-    assert agent_path.find("my_agent") == Place("my_agent", str(folder), file)
+    assert agent_path.find("my_agent") == AgentPlace("my_agent", str(folder), file)
     package = write("my_package/__init__.py")
-    assert agent_path.find("my_package") == Place("my_package", str(folder), package)
+    assert agent_path.find("my_package") == AgentPlace("my_package", str(folder), package)
 
 
 def test_an_installed_one_is_found_without_the_working_directory(tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("installed")
     (elsewhere / "their_agent.py").write_text("")
     monkeypatch.setattr(sys, "path", [*sys.path, str(elsewhere)])
-    assert agent_path.find("their_agent") == Place("their_agent")
+    assert agent_path.find("their_agent") == AgentPlace("their_agent")
     Path("their_agent").mkdir()
-    assert agent_path.find("their_agent") == Place("their_agent"), "a folder of that name is no package"
+    assert agent_path.find("their_agent") == AgentPlace("their_agent"), "a folder of that name is no package"
 
 
 def test_what_is_in_neither_is_not_found():
@@ -49,14 +49,14 @@ def test_what_is_in_neither_is_not_found():
 @pytest.mark.parametrize("name", ["mindbot_worker", "livekit", "mindbot_config"])
 def test_our_own_packages_are_never_those_of_the_working_directory(name):
     write(f"{name}.py", "raise RuntimeError")
-    assert agent_path.find(name) == Place(name)
+    assert agent_path.find(name) == AgentPlace(name)
 
 
 def test_a_forked_worker_finds_the_agent_wherever_its_import_has_gone(folder, tmp_path_factory, monkeypatch):
     file = write("my_agent.py")
     agent_path.enter(str(folder))
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert agent_path.find("my_agent") == Place("my_agent", str(folder), file)
+    assert agent_path.find("my_agent") == AgentPlace("my_agent", str(folder), file)
 
 
 def test_a_working_directory_that_was_removed_is_no_error(tmp_path_factory, monkeypatch):
@@ -101,20 +101,20 @@ def test_the_plugins_that_its_files_name_are_read_off_the_source(folder):
         from somewhere.not_installed import x
         """
     file = write("my_agent.py", "if True:\n" + agent)
-    found = agent_path.plugins(Place("my_agent", str(folder), file))
+    found = agent_path.plugins(AgentPlace("my_agent", str(folder), file))
     named = {f"livekit.plugins.{name}" for name in ("groq", "openai", "deepgram", "turn_detector")}
     named |= {f"livekit.plugins.{name}" for name in ("silero", "cartesia", "gladia")}
     assert set(found) == named
-    assert agent_path.plugins(Place("installed_agent")) == []
+    assert agent_path.plugins(AgentPlace("installed_agent")) == []
 
 
 @pytest.mark.parametrize("text", ["def (", "\0", "x = '\\ud800'"], ids=["syntax", "NUL", "escape"])
 def test_a_file_that_cannot_be_read_names_none(folder, text):
-    assert agent_path.plugins(Place("my_agent", str(folder), write("my_agent.py", text))) == []
+    assert agent_path.plugins(AgentPlace("my_agent", str(folder), write("my_agent.py", text))) == []
 
 
 def test_a_name_that_a_library_has_already_is_seen(folder):
     file = write("json.py")
-    assert agent_path.is_taken(Place("json", str(folder), file))
-    assert not agent_path.is_taken(Place("my_agent", str(folder), write("my_agent.py")))
-    assert not agent_path.is_taken(Place("json")), "an installed one is what it is"
+    assert agent_path.is_taken(AgentPlace("json", str(folder), file))
+    assert not agent_path.is_taken(AgentPlace("my_agent", str(folder), write("my_agent.py")))
+    assert not agent_path.is_taken(AgentPlace("json")), "an installed one is what it is"

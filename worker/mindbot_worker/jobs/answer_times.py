@@ -9,7 +9,7 @@ from typing import Any
 from livekit.agents.llm import ChatMessage
 from livekit.agents.voice import SpeechHandle
 
-from mindbot_worker.jobs.percentiles import Percentiles
+from mindbot_worker.jobs.function_timings import Percentiles
 
 AGENT_TURN = "agent.turn"
 
@@ -22,7 +22,7 @@ answer while it waits for the end of the turn."""
 logger = logging.getLogger(__name__)
 
 
-class Turns:
+class TurnTimes:
     """Told what happens in the sessions of a call; after each reply `summarise` is told how it is so far."""
 
     def __init__(self, summarise: Callable[..., None]) -> None:

@@ -171,10 +171,10 @@ ADDED = ("conversation_item_added", "function_tools_executed")
 
 logger = logging.getLogger(__name__)
 
-_keepers: dict[str, Keeper] = {}
+_writers: dict[str, JournalWriter] = {}
 
 
-class Keeper:
+class JournalWriter:
     """Writes each item once, by its id; those that an earlier agent wrote are known from the file."""
 
     def __init__(self, journal: Journal, known: set[str]) -> None:
@@ -222,7 +222,7 @@ def begin(context: JobContext) -> None:
     except OSError as exc:
         logger.warning("the conversation is not kept", extra={"event": UNKEPT, "reason": exc.strerror})
         return
-    _keepers[context.job.id] = Keeper(journal, known)
+    _writers[context.job.id] = JournalWriter(journal, known)
 
 
 def path_of(context: JobContext) -> Path | None:
@@ -243,18 +243,18 @@ def attributes(context: JobContext) -> dict[str, str]:
 
 def kept(session: AgentSession[Any], job: str) -> None:
     """The history of this job's session has grown."""
-    keeper = _keepers.get(job)
+    keeper = _writers.get(job)
     if keeper is not None:
         keeper.keep(session.history)
 
 
 def keeps(job: str) -> bool:
     """Whether another agent could go on with this job's call."""
-    return job in _keepers
+    return job in _writers
 
 
 def end(job: str) -> None:
     """The call ended as it should."""
-    keeper = _keepers.pop(job, None)
+    keeper = _writers.pop(job, None)
     if keeper is not None:
         keeper.remove()

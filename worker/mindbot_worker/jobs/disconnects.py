@@ -27,7 +27,7 @@ UNKNOWN = "nothing that was measured here stands out: look at the network betwee
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurements:
     """What is None could not be measured."""
 
     loop_lag: float = 0.0
@@ -44,7 +44,7 @@ class Measured:
     """Requests of this call that a provider refused for their number (429)."""
 
 
-def probable_causes(measured: Measured) -> list[str]:
+def probable_causes(measured: Measurements) -> list[str]:
     """Each a plain sentence with its figure; at least one."""
     found = []
     if measured.loop_lag >= LAG:
@@ -69,7 +69,7 @@ _STATS_WITHIN = 2.0
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
-class Meters:
+class ConnectionMeasurements:
     """Everything of one call; `window` is for how many seconds a late tick of the loop is remembered."""
 
     def __init__(self, room: Any, reporter: CallReporter, window: float) -> None:
@@ -94,8 +94,8 @@ class Meters:
             self._late.popleft()
         self.start()
 
-    async def read(self) -> Measured:
-        return Measured(
+    async def read(self) -> Measurements:
+        return Measurements(
             loop_lag=max((lag for _, lag in self._late), default=0.0),
             host_waits=host_waits(),
             host_load=os.getloadavg()[0] / (os.cpu_count() or 1),
@@ -167,7 +167,7 @@ class Disconnects:
 
     def __init__(self, room: Any, reporter: CallReporter, tolerance: Tolerance) -> None:
         self._tolerance, self._reporter = tolerance, reporter
-        self._meters = Meters(room, reporter, tolerance.window)
+        self._meters = ConnectionMeasurements(room, reporter, tolerance.window)
         self._began = time.monotonic()
         self._lost_at: float | None = None
         self._lost: deque[float] = deque()

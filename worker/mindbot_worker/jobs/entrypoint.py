@@ -10,12 +10,12 @@ from typing import Any
 
 from livekit.agents import JobContext, JobExecutorType, JobProcess
 
-from mindbot_worker.jobs import beat, call_journal, function_timings, room_watch, session_metrics, takeover_wait
-from mindbot_worker.jobs.connection_errors import CallEnded
+from mindbot_worker.jobs import call_journal, function_timings, job_beat, room_watch, session_metrics, takeover_wait
 from mindbot_worker.jobs.disconnects import Disconnects, Tolerance
-from mindbot_worker.jobs.people import People
-from mindbot_worker.jobs.process_setup import Home, settle
+from mindbot_worker.jobs.notify_error import CallEnded
+from mindbot_worker.jobs.process_setup import WorkerContext, ignore_worker_signals
 from mindbot_worker.jobs.reporter import CallReporter, Outbox, is_new
+from mindbot_worker.jobs.room_watch import CallerPresence
 from mindbot_worker.livekit_adapter import loop_monitor, native_logs
 from mindbot_worker.logging import setup as output
 from mindbot_worker.logging.nonblocking_output import guard
@@ -34,17 +34,17 @@ class Setup:
     """Once in each job process, before it takes a call; then the user's own setup function."""
 
     inner: Callable[[JobProcess], Any] | None
-    home: Home | None = None
+    home: WorkerContext | None = None
     """Where the job process belongs, if it is forked from a server that all workers share."""
     reports_to: str = ""
 
     def __call__(self, process: JobProcess) -> Any:
         if process.executor_type is JobExecutorType.PROCESS:
-            settle()
+            ignore_worker_signals()
             guard(output.redactor(os.environ))
             native_logs.leave_to_library()
             if self.reports_to:
-                beat.introduce(self.reports_to)
+                job_beat.introduce(self.reports_to)
         return self.inner(process) if self.inner is not None else None
 
 
@@ -62,7 +62,7 @@ class Entrypoint:
 
     async def __call__(self, context: JobContext) -> None:
         if context.proc.executor_type is JobExecutorType.PROCESS:
-            beat.begin(self.reports_to, self.beat_interval)
+            job_beat.begin(self.reports_to, self.beat_interval)
         output.start_in_job(context.job.room.name, context.job.id)
         await loop_monitor.begin()
         reporter = CallReporter(context.job.id, Outbox(self.reports_to))
@@ -88,7 +88,7 @@ class Entrypoint:
         _limit_synthetic(context)
 
 
-def _ending(reporter: CallReporter, connection: Disconnects, people: People) -> Callable[[], Any]:
+def _ending(reporter: CallReporter, connection: Disconnects, people: CallerPresence) -> Callable[[], Any]:
     async def report_the_end() -> None:
         reporter.ending()
         connection.stop()

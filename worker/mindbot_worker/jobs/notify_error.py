@@ -6,17 +6,29 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
+from livekit import rtc
 from livekit.agents import JobContext, get_job_context
 
 from mindbot_worker.jobs import session_metrics
-from mindbot_worker.jobs.connection_errors import CONNECTION, is_connection_error
 from mindbot_worker.jobs.reporter import is_new, one_line
 
+CONNECTION = "connection"
+"""Kind of error: no connection, for good."""
+CONNECTION_ERRORS = (rtc.ConnectError, ConnectionError, TimeoutError, aiohttp.ClientConnectionError)
 AGENT_ERROR = "agent.error"
 AGENT = "agent"
 """Kind of error: one that the agent's own code told."""
 
 logger = logging.getLogger(__name__)
+
+
+class CallEnded(Exception):
+    """There is no call any more: the caller has left, or the job was told to end. Nothing went wrong."""
+
+
+def is_connection_error(error: BaseException) -> bool:
+    return isinstance(error, CONNECTION_ERRORS)
 
 
 def notify_error(error: object, *, context: JobContext | None = None, kind: str = "") -> str:

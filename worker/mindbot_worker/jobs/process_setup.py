@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor
-from mindbot_worker import stack_dump
-from mindbot_worker.logging import nonblocking_output
+from mindbot_worker.logging import nonblocking_output, stack_dump
 from mindbot_worker.protocol import heartbeat
 
 _NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -22,7 +21,7 @@ _DUMP = (signal.SIGUSR2, signal.SIGUSR1)
 """SIGUSR2 is ours. SIGUSR1 comes from LiveKit half a second before it kills a job; unhandled, it kills at once."""
 
 
-def settle() -> None:
+def ignore_worker_signals() -> None:
     """Ignore what is meant for the worker, so that a signal to the whole group or cgroup cuts no call."""
     with contextlib.suppress(ValueError):  # a thread executor: the signals are the worker's own
         for number in _NOT_OURS:
@@ -36,22 +35,22 @@ _shared: dict[str, str] = {}
 """The environment in which the forkserver was started, which every job process has already."""
 
 
-def leave(environ: Mapping[str, str]) -> None:
+def note_shared_environment(environ: Mapping[str, str]) -> None:
     """Note the environment that is shared with the forkserver; what a worker has beyond it is its own."""
     _shared.clear()
     _shared.update(environ)
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Sent to a job process, it arrives there as the `Home` of its worker, with everything in place."""
+class WorkerContext:
+    """Sent to a job process, it arrives there as the `WorkerContext` of its worker, with everything in place."""
 
     worker: str
 
     def __reduce__(self) -> tuple[Any, ...]:
         if get_spawning_popen() is None:
-            return Home, (self.worker,)
-        return _arrive, (self.worker, _own_environ(), reduction.DupFd(1))
+            return WorkerContext, (self.worker,)
+        return _take_over_context, (self.worker, _own_environ(), reduction.DupFd(1))
 
 
 def _own_environ() -> dict[str, str]:
@@ -62,11 +61,11 @@ def _own_environ() -> dict[str, str]:
     }
 
 
-def _arrive(worker: str, environ: Mapping[str, str], output: Any) -> Home:
+def _take_over_context(worker: str, environ: Mapping[str, str], output: Any) -> WorkerContext:
     with Descriptor(output.detach()) as received:
         os.dup2(received.fileno(), 1)
         os.dup2(received.fileno(), 2)
     nonblocking_output.renew()
     os.environ.update(environ)
     Path("/proc/self/comm").write_text(heartbeat.process_name(worker, "job"))
-    return Home(worker)
+    return WorkerContext(worker)

@@ -11,10 +11,10 @@ from collections import Counter
 
 from livekit.agents import APIStatusError
 
-from mindbot_worker.jobs.answer_times import Turns
+from mindbot_worker.jobs.answer_times import TurnTimes
 from mindbot_worker.protocol import heartbeat, job_beats
 from mindbot_worker.protocol.job_reports import ENDING, STARTING, Report, encode
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 _LENGTH_MAX = 400
 
@@ -99,8 +99,8 @@ class CallReporter:
         """How often a session was refused by a provider for asking too much (429)."""
         self._sent_at = 0.0
         self._later: asyncio.TimerHandle | None = None
-        self.usage = Meter(self._used)
-        self.turns = Turns(self.summarise)
+        self.usage = UsageMeter(self._used)
+        self.turns = TurnTimes(self.summarise)
 
     def activity(self) -> None:
         """Either side was heard, or did something."""

@@ -1,13 +1,19 @@
-"""Watches the room of a job, for every agent; for those without an AgentSession it is all there is to see."""
+"""Watches the room of a job: its events count as activity of the call, and each second who is in it is reported.
+
+LiveKit's room has no event for its first connection, with which the callers come that were there before.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from livekit import rtc
+
 from mindbot_worker.jobs.disconnects import Disconnects
-from mindbot_worker.jobs.people import People
 from mindbot_worker.jobs.reporter import CallReporter
 
 _ACTIVITY = (
@@ -22,9 +28,44 @@ _ACTIVITY = (
 logger = logging.getLogger(__name__)
 
 
-def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> People:
+_EVERY = 1.0
+_CALLERS = frozenset(
+    {
+        rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+        rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
+        rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+    }
+)
+"""As livekit.agents has them: other agents, recorders and streams are nobody to wait for."""
+
+
+class CallerPresence:
+    """Reports from `start` to `stop` whether a caller is in the room, while the job is connected to it."""
+
+    def __init__(self, room: Any, reporter: CallReporter) -> None:
+        self._room, self._reporter = room, reporter
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self.look()
+        self._timer = asyncio.get_running_loop().call_later(_EVERY, self.start)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def look(self, *_: object) -> None:
+        """A room that is none, as that of a simulated call, tells nothing."""
+        with contextlib.suppress(AttributeError, TypeError):
+            if self._room.isconnected() is True:
+                kinds = [each.kind for each in self._room.remote_participants.values()]
+                self._reporter.room_gone(False)
+                self._reporter.people(any(kind in _CALLERS for kind in kinds))
+
+
+def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> CallerPresence:
     """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
-    people = People(room, reporter)
+    people = CallerPresence(room, reporter)
     for event in ("participant_connected", "participant_disconnected", "reconnected"):
         room.on(event, _guarded(people.look))
     for event in _ACTIVITY:

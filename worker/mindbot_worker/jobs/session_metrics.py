@@ -13,7 +13,7 @@ from livekit.agents import AgentSession, APIError, get_job_context
 
 from mindbot_worker.jobs import call_journal
 from mindbot_worker.jobs.reporter import CallReporter, is_new, one_line
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 JOB_ERROR = "job.error"
 
@@ -90,11 +90,11 @@ def forget(reporter: CallReporter) -> None:
         each.pop(reporter.job, None)
 
 
-def meter_of_call() -> Meter:
+def meter_of_call() -> UsageMeter:
     """Where this job counts what it uses of its providers; outside of a job nobody reads it."""
     context = get_job_context(required=False)
     reporter = reporter_of(context.job.id) if context is not None else None
-    return reporter.usage if reporter is not None else Meter()
+    return reporter.usage if reporter is not None else UsageMeter()
 
 
 def _attach(session: AgentSession[Any]) -> None:

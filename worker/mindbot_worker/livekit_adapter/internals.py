@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from enum import StrEnum
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
@@ -22,14 +23,45 @@ from mindbot_worker.livekit_adapter import job_forkserver
 READ_FROM = "1.8.9"
 
 
-def get(server: AgentServer, name: str, default: Any = None) -> Any:
-    return getattr(server, f"_{name}", default)
+class Attribute(StrEnum):
+    """Private attributes of an AgentServer: most are options that its constructor took."""
+
+    AGENT_NAME = "_agent_name"
+    API_KEY = "_api_key"
+    API_SECRET = "_api_secret"  # noqa: S105
+    CONNECTING = "_connecting"
+    CONNECTION_FAILED = "_connection_failed"
+    ENTRYPOINT = "_entrypoint_fnc"
+    HOST = "_host"
+    HTTP_SESSION = "_http_session"
+    INFERENCE_EXECUTOR = "_inference_executor"
+    INITIALIZE_PROCESS_TIMEOUT = "_initialize_process_timeout"
+    JOB_EXECUTOR_TYPE = "_job_executor_type"
+    LOAD_THRESHOLD = "_load_threshold"
+    MAX_RETRY = "_max_retry"
+    NUM_IDLE_PROCESSES = "_num_idle_processes"
+    PORT = "_port"
+    PRELOAD_MODULES = "_preload_modules"
+    PROCESS_POOL = "_proc_pool"
+    PROMETHEUS_DIRECTORY = "_prometheus_multiproc_dir"
+    PROMETHEUS_PORT = "_prometheus_port"
+    QUEUE_MESSAGE = "_queue_msg"
+    REQUEST = "_request_fnc"
+    RESERVED_SLOTS = "_reserved_slots"
+    SESSION_END = "_session_end_fnc"
+    URL = "_ws_url"
+    WORKER_LOAD = "_worker_load"
 
 
-def put(server: AgentServer, name: str, value: Any) -> None:
-    """Set an option that LiveKit keeps as `_name`; one that this version does not have is left alone."""
-    if hasattr(server, f"_{name}"):
-        setattr(server, f"_{name}", value)
+def get(server: AgentServer, attribute: Attribute, default: Any = None) -> Any:
+    """The attribute's value; `default` where this version of LiveKit does not have it."""
+    return getattr(server, attribute, default)
+
+
+def put(server: AgentServer, attribute: Attribute, value: Any) -> None:
+    """Set the attribute; one that this version of LiveKit does not have is left alone."""
+    if hasattr(server, attribute):
+        setattr(server, attribute, value)
 
 
 def has_own_load(server: AgentServer) -> bool:
@@ -39,12 +71,12 @@ def has_own_load(server: AgentServer) -> bool:
 
 def has_own_idle_processes(server: AgentServer) -> bool:
     defaults = (AgentServer._default_num_idle_processes, WorkerOptions.num_idle_processes)
-    return not any(get(server, "num_idle_processes") is default for default in defaults)
+    return not any(get(server, Attribute.NUM_IDLE_PROCESSES) is default for default in defaults)
 
 
 def reserved_slots(server: AgentServer) -> int:
     """Requests that were answered with "available" and whose job has not been launched yet."""
-    return int(get(server, "reserved_slots", 0))
+    return int(get(server, Attribute.RESERVED_SLOTS, 0))
 
 
 def override_effective_load(server: AgentServer, effective: Callable[[], float]) -> None:
@@ -58,7 +90,7 @@ def send_nothing(server: AgentServer) -> None:
 
     async def drop(_: Any) -> None: ...
 
-    put(server, "queue_msg", drop)
+    put(server, Attribute.QUEUE_MESSAGE, drop)
 
 
 def share_tls() -> None:
@@ -79,15 +111,15 @@ def share_native_library() -> None:
 
 
 def load(server: AgentServer) -> float:
-    return float(get(server, "worker_load", 0.0))
+    return float(get(server, Attribute.WORKER_LOAD, 0.0))
 
 
 def is_connecting(server: AgentServer) -> bool:
-    return bool(get(server, "connecting", False))
+    return bool(get(server, Attribute.CONNECTING, False))
 
 
 def connection_failed(server: AgentServer) -> bool:
-    return bool(get(server, "connection_failed", False))
+    return bool(get(server, Attribute.CONNECTION_FAILED, False))
 
 
 def is_closing(server: AgentServer) -> bool:
@@ -95,7 +127,7 @@ def is_closing(server: AgentServer) -> bool:
 
 
 def _pool(server: AgentServer) -> Any:
-    return get(server, "proc_pool")
+    return get(server, Attribute.PROCESS_POOL)
 
 
 def executors(server: AgentServer) -> list[Any]:
@@ -222,7 +254,7 @@ def process_ids(server: AgentServer) -> set[int]:
 
 def _process_ids(server: AgentServer) -> Iterator[Any]:
     yield from (pid(each) for each in executors(server))
-    yield pid(get(server, "inference_executor"))
+    yield pid(get(server, Attribute.INFERENCE_EXECUTOR))
     if not job_forkserver.is_shared():
         yield getattr(forkserver._forkserver, "_forkserver_pid", None)
         yield getattr(resource_tracker._resource_tracker, "_pid", None)

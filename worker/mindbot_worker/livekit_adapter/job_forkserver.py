@@ -24,7 +24,7 @@ from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker import agent_path
 from mindbot_worker.logging import setup as output
 
-WARM_UP = ("mindbot_worker.jobs.warm_imports", "livekit.agents.ipc._preload")
+WARM_UP = ("mindbot_worker.jobs.preload", "livekit.agents.ipc._preload")
 """What every job process shares; the second is LiveKit's own preparation of a forkserver."""
 
 NAME = "mindbot-jobs"

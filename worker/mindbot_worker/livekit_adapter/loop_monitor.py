@@ -1,4 +1,7 @@
-"""LiveKit's monitor of blocked loops, in calls only: see `mindbot_worker.runtime.environment.prepare`."""
+"""Switches LiveKit's monitor of blocked event loops on in calls only: see `mindbot_worker.runtime.environment.prepare`.
+
+LiveKit is imported when a call begins: the names of the environment variables are needed before that.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ import asyncio
 import contextvars
 import os
 
-from livekit.agents.telemetry import loop_monitor
-
-from mindbot_worker.livekit_adapter.environment_variables import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
+LOOP_BLOCK_WARN_MS = "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"
+"""Milliseconds for which a loop may be blocked before LiveKit warns (livekit/agents/telemetry/loop_monitor.py)."""
+LOOP_BLOCK_WARN_MS_IN_CALLS = "MINDBOT_LOOP_BLOCK_WARN_MS"
+"""The same, for the job processes that are in a call."""
 
 
 async def begin() -> None:
-    """Watch the loop of this job until it ends, as the user or we want it. Called in the job's own task."""
+    """Watch the loop of this job until the job ends. Must be called in the job's own task."""
     wanted = os.environ.get(LOOP_BLOCK_WARN_MS_IN_CALLS)
     if wanted is None:
         return
+    from livekit.agents.telemetry import loop_monitor
+
     os.environ[LOOP_BLOCK_WARN_MS] = wanted
     monitor = loop_monitor.start_monitoring(asyncio.get_running_loop(), name="job")
     if monitor is not None:

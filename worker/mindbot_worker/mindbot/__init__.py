@@ -11,7 +11,7 @@ from livekit.agents.llm import ChatContext
 from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
 from mindbot_worker.mindbot import call, speech_events
-from mindbot_worker.mindbot.failed_replies import Excuses
+from mindbot_worker.mindbot.failed_replies import FailedReplies
 from mindbot_worker.mindbot.session import build_session, detector, start_in_room
 from mindbot_worker.sdk.connect_with_retry import connect_with_retry
 from mindbot_worker.sdk.performance import monitor_performance
@@ -30,7 +30,7 @@ def prepare(process: JobProcess) -> None:
     process.userdata[_VAD] = detector(settings.voice)
 
 
-server = AgentServer(setup_fnc=prepare, preload_modules=["mindbot_worker.mindbot.forkserver_image"])
+server = AgentServer(setup_fnc=prepare, preload_modules=["mindbot_worker.mindbot.preload"])
 
 
 @server.rtc_session()
@@ -47,7 +47,7 @@ async def converse(context: JobContext) -> None:
     # what follows takes CPU that several calls which begin at once would rather use to join their rooms
     history = recovered_conversation()
     session, agent = _prepared(context, settings, history)
-    excuses = Excuses(context, session, settings.voice)
+    excuses = FailedReplies(context, session, settings.voice)
     watch_audio(session, deaf_after=settings.voice.deaf_after, on_deaf=excuses.say)
     await start_in_room(session, agent, context, settings.voice)
     call.open_with(session, settings, history)

@@ -20,8 +20,8 @@ from livekit.agents import (
 from livekit.agents.voice import SpeechHandle
 
 from mindbot_config.sections.voice import Voice
-from mindbot_worker.providers.fallbacks import is_refusal
-from mindbot_worker.sdk.call_failure import Terms, fail_soon, has_begun
+from mindbot_worker.livekit_adapter.fallback_adapters import is_refusal
+from mindbot_worker.sdk.call_failure import FailureHandling, has_begun, start_failing
 
 _MOUTH_RESTS = 2.0
 """Seconds from a failure of the voice to the excuse, which is its next trial: some faults are over by then."""
@@ -29,7 +29,7 @@ _MUTE = 10.0
 """Seconds without a voice after which there is no further trial, however few there were: each may take as long."""
 
 
-class Excuses:
+class FailedReplies:
     """After each failed reply says `voice.excuse`; after `voice.failed_replies` of them in a row ends the call.
 
     Failed is a reply that met an error, one that the model left empty, and one that never came because nothing could
@@ -106,7 +106,9 @@ class Excuses:
         self._in_a_row += 1
         mute = error.type == "tts_error" and now - self._failing_since > _MUTE
         if mute or self._in_a_row >= self._voice.failed_replies:
-            fail_soon(self._context, error, Terms(self._voice.apology, self._voice.on_failure), self._session)
+            start_failing(
+                self._context, error, FailureHandling(self._voice.apology, self._voice.on_failure), self._session
+            )
         elif error.type == "tts_error":
             asyncio.get_running_loop().call_later(_MOUTH_RESTS, self.say)
         else:

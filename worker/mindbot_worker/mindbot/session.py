@@ -24,7 +24,7 @@ from mindbot_config.sections.voice import Voice
 from mindbot_worker.jobs.session_metrics import meter_of_call
 from mindbot_worker.providers import deepgram_client, fallbacks, openai_client
 from mindbot_worker.providers.fallbacks import Ears, Mind, Mouth
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter
 from mindbot_worker.sdk.performance import monitor_performance
 
 
@@ -66,7 +66,7 @@ def build_session(context: JobContext, voice: Voice, detector: vad.VAD) -> Agent
     return AgentSession(vad=detector, stt=stt, llm=llm, tts=tts, turn_handling=_turns(voice), conn_options=patience)
 
 
-def _ears(voice: Voice, meter: Meter) -> Ears:
+def _ears(voice: Voice, meter: UsageMeter) -> Ears:
     session = deepgram_client.open_session(concurrency=voice.deepgram_concurrency, meter=meter)
 
     def make(model: str) -> Ears:
@@ -93,7 +93,7 @@ def _ears(voice: Voice, meter: Meter) -> Ears:
     return fallbacks.hearing((voice.stt_model, *voice.stt_fallbacks), make)
 
 
-def _mind_and_mouth(context: JobContext, voice: Voice, meter: Meter) -> tuple[Mind, Mouth]:
+def _mind_and_mouth(context: JobContext, voice: Voice, meter: UsageMeter) -> tuple[Mind, Mouth]:
     client = openai_client.open_client(
         api_key=key("OPENAI_API_KEY", voice.openai_base_url),
         base_url=voice.openai_base_url or None,

@@ -6,237 +6,110 @@ A line that does not fit is refused with a `BadBeat` that says why; it never har
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from mindbot_config.output import strict_json
+from mindbot_worker.protocol.heartbeat_model import (
+    CALL_ENDING,
+    COMPLETED,
+    DRAINING,
+    FAILED,
+    FROM_LOOP,
+    FROM_THREAD,
+    KILLED,
+    READY,
+    STARTING,
+    STATES,
+    Beat,
+    Call,
+    Ended,
+    Failure,
+)
+from mindbot_worker.protocol.json_fields import TEXT_MAX, BadBeat, Fields
+from mindbot_worker.protocol.usage_counts import (
+    KINDS_MAX,
+    NAME_MAX,
+    OTHER,
+    PROVIDERS_MAX,
+    SUMMARY_MAX,
+    USAGE,
+    Summary,
+    Usage,
+    added,
+    few_kinds,
+    few_providers,
+    grown,
+    is_summary,
+    rounded,
+)
+from mindbot_worker.protocol.worker_environment import (
+    AFTER,
+    HEARTBEAT_FD,
+    JOURNAL,
+    JOURNALS,
+    LEASH_FD,
+    RECOVERS,
+    RUNTIME_DIR,
+    SLOT,
+    WORKER_NAME,
+    is_journal_name,
+    journal_name,
+    process_name,
+)
+
+__all__ = (
+    "AFTER",
+    "CALL_ENDING",
+    "COMPLETED",
+    "DRAINING",
+    "FAILED",
+    "FROM_LOOP",
+    "FROM_THREAD",
+    "HEARTBEAT_FD",
+    "JOURNAL",
+    "JOURNALS",
+    "KILLED",
+    "KINDS_MAX",
+    "LEASH_FD",
+    "LINE_MAX",
+    "NAME_MAX",
+    "OTHER",
+    "PROVIDERS_MAX",
+    "READY",
+    "RECOVERS",
+    "RUNTIME_DIR",
+    "SLOT",
+    "STARTING",
+    "STATES",
+    "SUMMARY_MAX",
+    "USAGE",
+    "VERSION",
+    "WORKER_NAME",
+    "BadBeat",
+    "Beat",
+    "Call",
+    "Ended",
+    "Failure",
+    "Summary",
+    "Usage",
+    "added",
+    "decode",
+    "encode",
+    "few_kinds",
+    "few_providers",
+    "grown",
+    "is_journal_name",
+    "is_summary",
+    "journal_name",
+    "process_name",
+    "rounded",
+)
 
 VERSION = 1
 LINE_MAX = 64 * 1024
 """Bytes of one line, its newline not counted (the public contract)."""
-
-STARTING, READY, DRAINING = "starting", "ready", "draining"
-STATES = frozenset({STARTING, READY, DRAINING})
-
-FROM_LOOP, FROM_THREAD = "loop", "thread"
-"""Who wrote a beat: the worker's event loop (the default), or the thread that only proves the process runs."""
-
-COMPLETED, FAILED, KILLED = "completed", "failed", "killed"
-"""How a call ended: by itself, by an exception in its agent, or with its job process dead."""
-
-CALL_ENDING = "ending"
-"""The state of a call whose agent has done its work: what becomes of it now is no loss."""
-
-JOURNALS = "calls"
-"""The folder of the runtime directory with what was said in each live call."""
-JOURNAL, RECOVERS = "mindbot.journal", "mindbot.recovers"
-"""Attributes of a dispatch that continues a call: the name of its journal, and the job that it continues."""
-AFTER = "mindbot.after"
-"""Where that job's agent still has the call, its identity: until it is out of the room, and the journal has that name,
-the new agent does nothing."""
-
-HEARTBEAT_FD = "MINDBOT_HEARTBEAT_FD"
-LEASH_FD = "MINDBOT_LEASH_FD"
-WORKER_NAME = "MINDBOT_WORKER_NAME"
-SLOT = "MINDBOT_SLOT"
-RUNTIME_DIR = "MINDBOT_RUNTIME_DIR"
-
-Usage = Mapping[str, Mapping[str, float]]
-"""What was used of each provider so far; the counts are those of USAGE, and only grow."""
-USAGE = frozenset(
-    {
-        "requests",
-        "errors",
-        "rate_limited",  # refused by the provider: 429
-        "held",  # not even sent: the provider had asked to wait for longer than a caller can
-        "waits",  # began later, because all seats were taken
-        "long_waits",  # later by more than a second
-        "waited",  # seconds of all waits
-        "tokens_in",
-        "tokens_out",
-        "characters",
-        "audio_seconds",
-    }
-)
-
-Summary = Mapping[str, float | str]
-"""What a call was like, told once at its end: numbers and words under short names, such as `response_p95` and `audio`.
-Times are seconds unless a name says otherwise."""
-SUMMARY_MAX = 40
-"""So many entries at most, the rest is left out; a name or a word has 32 characters at most."""
-_WORD_MAX = 32
-
-KINDS_MAX, PROVIDERS_MAX = 32, 16
-"""So many kinds of errors, and providers, one beat may name; what is beyond counts as OTHER."""
-NAME_MAX = 64
-"""Characters of such a name; the rest is cut off."""
-OTHER = "other"
-
-_TEXT_MAX = 512
-_CALLS_MAX = 1024
-
-
-_PROCESS = "mb "
-
-
-def process_name(worker: str, role: str = "") -> str:
-    """What a process calls itself, for people (`/proc/PID/comm`): the kernel keeps 15 characters of it."""
-    return f"{_PROCESS}{worker} {role}".strip()
-
-
-class BadBeat(ValueError):
-    """A line that is no heartbeat; the message says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
-    LiveKit's id of what sent the agent into the room; `beat_age` is seconds since the event loop of its job process
-    last went round, `present` whether anybody but agents is in the room, None where that is not known; `gone` is for
-    how many seconds its room has been gone for good, None while it is there.
-    """
-
-    room: str
-    job: str
-    identity: str = ""
-    pid: int | None = None
-    started: float | None = None
-    idle: float = 0.0
-    state: str = ""
-    dispatch: str = ""
-    beat_age: float | None = None
-    present: bool | None = None
-    gone: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A call that ended lately; it is repeated in a few beats, so `job` is the key."""
-
-    room: str
-    job: str
-    outcome: str = COMPLETED
-    summary: Summary = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the worker is about to exit: the exit code it will use and one plain sentence."""
-
-    code: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """One heartbeat. `lag_ms` is how late the worker's loop ran; `idle` is seconds since any activity."""
-
-    seq: int
-    state: str
-    source: str = FROM_LOOP
-    registered: bool | None = None
-    worker_id: str = ""
-    lag_ms: float = 0.0
-    load: float = 0.0
-    calls: tuple[Call, ...] = ()
-    ended: tuple[Ended, ...] = ()
-    errors_total: int = 0
-    errors_fatal: int = 0
-    errors_by: Mapping[str, int] = field(default_factory=dict)
-    errors_of_providers: int = 0
-    """Of `errors_total`: what a provider did, and no worker can help."""
-    jobs_started: int = 0
-    jobs_failed: int = 0
-    jobs_storm: int = 0
-    pids: tuple[int, ...] = ()
-    idle: float | None = None
-    usage: Usage = field(default_factory=dict)
-    """Of all calls since the worker began."""
-    problem: str = ""
-    """What keeps the worker from being registered, in one plain sentence; empty when nothing does."""
-    failure: Failure | None = None
-
-
-def journal_name(room: str, job: str) -> str:
-    """The file name of a call's journal. Rooms are named by anybody, so no part of a name gets into a path."""
-    return hashlib.sha256(f"{room}\0{job}".encode(errors="replace")).hexdigest()[:32]
-
-
-def is_journal_name(name: str) -> bool:
-    """Whether `journal_name` could have made it."""
-    return len(name) == 32 and set(name) <= set("0123456789abcdef")
-
-
-def added(parts: Iterable[Usage]) -> dict[str, dict[str, float]]:
-    """The sum of usages, without its zeros."""
-    total: dict[str, dict[str, float]] = {}
-    for part in parts:
-        for provider, counts in part.items():
-            into = total.setdefault(provider, {})
-            for name, amount in counts.items():
-                if amount:
-                    into[name] = into.get(name, 0) + amount
-    return {provider: counts for provider, counts in total.items() if counts}
-
-
-def grown(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
-    """What was used between two readings."""
-    return {
-        provider: {name: max(amount - before.get(provider, {}).get(name, 0), 0) for name, amount in counts.items()}
-        for provider, counts in after.items()
-    }
-
-
-def rounded(usage: Usage) -> dict[str, dict[str, float]]:
-    """As people want to see it, and no longer on the wire than it need be: at most PROVIDERS_MAX, and OTHER."""
-    return {
-        provider: {name: round(amount, 2) if amount % 1 else int(amount) for name, amount in counts.items()}
-        for provider, counts in few_providers(usage).items()
-    }
-
-
-def few_kinds(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """At most KINDS_MAX kinds of errors, those that came first, with all others summed up as OTHER."""
-    if len(counts) <= KINDS_MAX and all(len(kind) <= NAME_MAX for kind in counts):
-        return counts
-    few: dict[str, int] = {}
-    for kind, count in counts.items():
-        name = kind[:NAME_MAX]
-        name = name if name in few or len(few) < KINDS_MAX else OTHER
-        few[name] = few.get(name, 0) + count
-    return few
-
-
-def few_providers(usage: Usage) -> Usage:
-    """At most PROVIDERS_MAX providers, those that came first, with the use of all others summed up as OTHER."""
-    if len(usage) <= PROVIDERS_MAX and all(len(provider) <= NAME_MAX for provider in usage):
-        return usage
-    few: dict[str, dict[str, float]] = {}
-    for provider, counts in usage.items():
-        name = provider[:NAME_MAX]
-        into = few.setdefault(name if name in few or len(few) < PROVIDERS_MAX else OTHER, {})
-        for each, amount in counts.items():
-            into[each] = into.get(each, 0) + amount
-    return few
-
-
-def is_summary(value: object) -> bool:
-    """Whether it is small enough, and holds nothing but numbers and words."""
-    return (
-        isinstance(value, dict)
-        and len(value) <= SUMMARY_MAX
-        and all(isinstance(name, str) and len(name) <= _WORD_MAX and _is_entry(each) for name, each in value.items())
-    )
-
-
-def _is_entry(value: object) -> bool:
-    if isinstance(value, str):
-        return len(value) <= _WORD_MAX
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12  # no NaN either
 
 
 def encode(beat: Beat) -> bytes:
@@ -315,7 +188,7 @@ def decode(line: bytes) -> Beat:
         raise BadBeat("not a JSON object")
     if wire.get("v") != VERSION or isinstance(wire["v"], bool):
         raise BadBeat(f"version is not {VERSION}")
-    return _beat(_Fields(wire, ""))
+    return _beat(Fields(wire, ""))
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -325,7 +198,7 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _beat(top: _Fields) -> Beat:
+def _beat(top: Fields) -> Beat:
     """Only what is there is read: a supervisor of many workers decodes a thousand beats a second."""
     seq, state = top.count("seq", None), top.text("state", None)
     if state not in STATES:
@@ -358,10 +231,10 @@ def _is_plain(key: str, value: Any) -> bool:
         return False
     if kind is float:
         return bool(-1e15 < value < 1e15)
-    return kind is bool or len(value) <= _TEXT_MAX
+    return kind is bool or len(value) <= TEXT_MAX
 
 
-def _errors(top: _Fields) -> dict[str, Any]:
+def _errors(top: Fields) -> dict[str, Any]:
     errors = top.object("errors")
     by = errors.object("by")
     return {
@@ -372,7 +245,7 @@ def _errors(top: _Fields) -> dict[str, Any]:
     }
 
 
-def _jobs(top: _Fields) -> dict[str, Any]:
+def _jobs(top: Fields) -> dict[str, Any]:
     jobs = top.object("jobs")
     return {
         "jobs_started": jobs.count("started"),
@@ -381,7 +254,7 @@ def _jobs(top: _Fields) -> dict[str, Any]:
     }
 
 
-def _usage(top: _Fields) -> dict[str, Any]:
+def _usage(top: Fields) -> dict[str, Any]:
     usage = top.object("usage")
     counts = {provider: usage.object(provider) for provider in usage.names()}
     return {
@@ -394,7 +267,7 @@ def _usage(top: _Fields) -> dict[str, Any]:
     }
 
 
-def _ended(top: _Fields) -> dict[str, Any]:
+def _ended(top: Fields) -> dict[str, Any]:
     return {
         "ended": tuple(
             Ended(e.text("room", None), e.text("job", None), e.text("outcome", COMPLETED), _summary(e))
@@ -403,19 +276,19 @@ def _ended(top: _Fields) -> dict[str, Any]:
     }
 
 
-def _summary(each: _Fields) -> Summary:
+def _summary(each: Fields) -> Summary:
     summary = each.object("summary").values
     if not is_summary(summary):
         raise BadBeat(f"{each.where}summary is not {SUMMARY_MAX} numbers and short words at most")
     return summary
 
 
-def _failure(top: _Fields) -> dict[str, Any]:
+def _failure(top: Fields) -> dict[str, Any]:
     failure = top.object("failure")
     return {"failure": Failure(failure.count("code", 1), failure.text("message"))} if failure.names() else {}
 
 
-def _call(each: _Fields) -> Call:
+def _call(each: Fields) -> Call:
     return Call(
         room=each.text("room", None),
         job=each.text("job", None),
@@ -431,7 +304,7 @@ def _call(each: _Fields) -> Call:
     )
 
 
-_READERS: Mapping[str, Callable[[_Fields], dict[str, Any]]] = {
+_READERS: Mapping[str, Callable[[Fields], dict[str, Any]]] = {
     "source": lambda top: {"source": top.text("source", FROM_LOOP)},
     "registered": lambda top: {"registered": top.flag("registered")},
     "worker_id": lambda top: {"worker_id": top.text("worker_id")},
@@ -447,97 +320,3 @@ _READERS: Mapping[str, Callable[[_Fields], dict[str, Any]]] = {
     "usage": _usage,
     "failure": _failure,
 }
-
-
-@dataclass(slots=True)
-class _Fields:
-    """Reads typed values out of a JSON object; a missing or null key is its default, a wrong type is refused.
-
-    A default of None means that the key is required.
-    """
-
-    values: Mapping[str, Any]
-    where: str
-
-    def names(self) -> list[str]:
-        return list(self.values)
-
-    def _get(self, key: str, required: bool) -> Any:
-        value = self.values.get(key)
-        if value is None and required:
-            raise BadBeat(f"{self.where}{key} is missing")
-        return value
-
-    def text(self, key: str, default: str | None = "") -> str:
-        value = self._get(key, default is None)
-        if value is None:
-            return default or ""
-        if not isinstance(value, str):
-            raise BadBeat(f"{self.where}{key} is not a string")
-        return value[:_TEXT_MAX]
-
-    def count(self, key: str, default: int | None = 0) -> int:
-        value = self.values.get(key)
-        if type(value) is int and 0 <= value < 2**53:  # nearly always
-            return value
-        value = self._get(key, default is None)
-        if value is None:
-            return default or 0
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-            raise BadBeat(f"{self.where}{key} is not a whole number of 0 or more")
-        return value
-
-    def number_or_none(self, key: str) -> float | None:
-        value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e15:
-            raise BadBeat(f"{self.where}{key} is not a number")
-        return float(value) if math.isfinite(value) else 0.0
-
-    def number(self, key: str) -> float:
-        return self.number_or_none(key) or 0.0
-
-    def flag(self, key: str) -> bool | None:
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            raise BadBeat(f"{self.where}{key} is neither true nor false")
-        return value
-
-    def pid(self, key: str) -> int | None:
-        value = self.values.get(key)
-        return None if value is None else _pid(value, f"{self.where}{key}")
-
-    def pids(self, key: str) -> tuple[int, ...]:
-        return tuple(_pid(value, f"{self.where}{key}") for value in self._list(key))
-
-    def object(self, key: str) -> _Fields:
-        value = self.values.get(key, {})
-        if value is None:
-            value = {}
-        if not isinstance(value, dict):
-            raise BadBeat(f"{self.where}{key} is not an object")
-        return _Fields(value, f"{self.where}{key}.")
-
-    def objects(self, key: str) -> list[_Fields]:
-        items = self._list(key)
-        if not all(isinstance(item, dict) for item in items):
-            raise BadBeat(f"{self.where}{key} holds something that is not an object")
-        return [_Fields(item, f"{self.where}{key}.") for item in items]
-
-    def _list(self, key: str) -> list[Any]:
-        value = self.values.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise BadBeat(f"{self.where}{key} is not a list")
-        if len(value) > _CALLS_MAX:
-            raise BadBeat(f"{self.where}{key} has more than {_CALLS_MAX} entries")
-        return value
-
-
-def _pid(value: object, name: str) -> int:
-    # 0 and 1 would name our own group and init: a beat must never make us touch those.
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 < value < 2**31:
-        raise BadBeat(f"{name} is not a process id")
-    return value

@@ -1,6 +1,6 @@
 """The way to OpenAI and Deepgram, shared fairly by all calls of the host.
 
-openai_client, deepgram_client    what the plugins are given: every request is a visit
+openai_client, deepgram_client    what the plugins are given: every request is a request_pass
 visits         a request: a seat, a rest if the provider asks for one, the count of what was used
 seats          at most so many at one time; queueing: first come, first served, across processes
 holding        the rest that a provider asked for, kept by all processes

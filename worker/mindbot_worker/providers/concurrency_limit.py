@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from mindbot_config.host.descriptors import Descriptor
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 _FLOCK = "hhqqi4x"
 """struct flock: type, whence, start, length, pid."""
-_DOOR = 0
+_DRAWING = 0
 """The byte that is locked while a ticket is drawn, for microseconds: whoever has it can be overtaken by nobody."""
 
 
@@ -30,7 +30,7 @@ class Ticket:
 
     def has_turn(self, count: int) -> bool:
         """Whether fewer than `count` are before this one."""
-        before, unknown = 0, [(_DOOR + 1, self._number)]
+        before, unknown = 0, [(_DRAWING + 1, self._number)]
         while unknown:
             start, end = unknown.pop()
             if start >= end or (found := _first_lock(self._file.fileno(), start, end)) is None:
@@ -45,19 +45,19 @@ class Ticket:
         self._file.close()
 
 
-def draw(file: Path) -> Ticket | None:
+def draw_ticket(file: Path) -> Ticket | None:
     """The next ticket; None while another is being drawn. Raises OSError where there is no such directory."""
     # each ticket has a descriptor of its own: that is whom the kernel takes for the owner of a lock
     opened = Descriptor(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     fd = opened.fileno()
     try:
-        if not _lock(fd, _DOOR):
+        if not _lock(fd, _DRAWING):
             opened.close()
             return None
         number = time.monotonic_ns()
         if not _lock(fd, number):
             raise OSError(f"byte {number} of {file} is locked by somebody else")
-        _set(fd, fcntl.F_UNLCK, _DOOR)
+        _set(fd, fcntl.F_UNLCK, _DRAWING)
     except BaseException:
         opened.close()
         raise
@@ -82,7 +82,7 @@ def _first_lock(fd: int, start: int, end: int) -> int | None:
     return None if kind == fcntl.F_UNLCK else int(found)
 
 
-ALONE = "limit.alone"
+LIMITED_WITHIN_CALL_ONLY = "limit.alone"
 
 LOOK_AGAIN = 0.01
 """Seconds between two looks of those who wait; a look costs some 20 µs."""
@@ -92,27 +92,27 @@ _LONG = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Seat(Protocol):
+class Permit(Protocol):
     def give_back(self) -> None:
         """May be called twice."""
 
 
-class Seats:
+class ConcurrencyLimit:
     """`count` seats at `provider`, shared by all who use the same directory; without one, by the requests of a call."""
 
-    def __init__(self, directory: Path | None, provider: str, count: int, meter: Meter) -> None:
+    def __init__(self, directory: Path | None, provider: str, count: int, meter: UsageMeter) -> None:
         self._file = None if directory is None else directory / f"{provider}.seats"
         self._provider, self._count, self._meter = provider, count, meter
         self._own = asyncio.Semaphore(count)
         self.waited = f"{provider}.waited"
         """The event of a long wait."""
 
-    async def take(self, within: float | None = None) -> Seat:
+    async def take(self, within: float | None = None) -> Permit:
         """The next free seat. Raises TimeoutError where none is free `within` seconds."""
         async with asyncio.timeout(within):
             return await self._take()
 
-    async def _take(self) -> Seat:
+    async def _take(self) -> Permit:
         if self._file is not None:
             try:
                 return await self._take_of_host(self._file)
@@ -120,14 +120,14 @@ class Seats:
                 self._file = None
                 logger.warning(
                     "requests are limited within this call only",
-                    extra={"event": ALONE, "provider": self._provider, "reason": str(exc)},
+                    extra={"event": LIMITED_WITHIN_CALL_ONLY, "provider": self._provider, "reason": str(exc)},
                 )
         with self._waiting() if self._own.locked() else contextlib.nullcontext():
             await self._own.acquire()
-        return _Own(self._own.release)
+        return _LocalPermit(self._own.release)
 
-    async def _take_of_host(self, file: Path) -> Seat:
-        ticket = await _drawn(file)
+    async def _take_of_host(self, file: Path) -> Permit:
+        ticket = await _wait_for_ticket(file)
         try:
             if not ticket.has_turn(self._count):
                 with self._waiting():
@@ -159,14 +159,14 @@ class Seats:
                 )
 
 
-async def _drawn(file: Path) -> Ticket:
+async def _wait_for_ticket(file: Path) -> Ticket:
     while True:
-        if (ticket := draw(file)) is not None:
+        if (ticket := draw_ticket(file)) is not None:
             return ticket
         await asyncio.sleep(LOOK_AGAIN / 10)
 
 
-class _Own:
+class _LocalPermit:
     """A seat of this process alone."""
 
     def __init__(self, release: Callable[[], None]) -> None:

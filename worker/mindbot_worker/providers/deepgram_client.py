@@ -11,21 +11,23 @@ from livekit.agents.utils import http_context
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mindbot_worker.providers.request_gate import Provider, TooManyRequests, Visit
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.request_gate import AdmittedRequest, RequestGate, TooManyRequests
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 NAME = "deepgram"
 
 
-def open_session(*, concurrency: int, meter: Meter) -> aiohttp.ClientSession:
+def open_session(*, concurrency: int, meter: UsageMeter) -> aiohttp.ClientSession:
     """For `deepgram.STT(http_session=…)`. The connections are those of LiveKit's own session, which closes them."""
-    return cast(aiohttp.ClientSession, _Limited(Provider(NAME, concurrency, meter), http_context.http_session))
+    return cast(
+        aiohttp.ClientSession, _LimitedSession(RequestGate(NAME, concurrency, meter), http_context.http_session)
+    )
 
 
-class _Limited:
+class _LimitedSession:
     """What the plugin uses of an aiohttp session; an open websocket keeps its place."""
 
-    def __init__(self, provider: Provider, session: Callable[[], aiohttp.ClientSession]) -> None:
+    def __init__(self, provider: RequestGate, session: Callable[[], aiohttp.ClientSession]) -> None:
         self._provider, self._inner = provider, session()
 
     @property
@@ -40,33 +42,33 @@ class _Limited:
         """Waits as long as the caller does."""
         model = parse_qs(urlsplit(url).query).get("model", [""])[0]
         try:
-            visit = await self._provider.enter(model, within=None)
+            admitted = await self._provider.admit(model, within=None)
         except TooManyRequests as exc:
             raise _refusal(exc, url) from None
         try:
             socket = await self._inner.ws_connect(url, **options)
         except BaseException as exc:
             if isinstance(exc, aiohttp.WSServerHandshakeError):
-                visit.answered(exc.status, exc.headers or {})
+                admitted.answered(exc.status, exc.headers or {})
             elif isinstance(exc, Exception):
-                visit.failed()
-            visit.leave()
+                admitted.failed()
+            admitted.finish()
             raise
-        visit.answered(101, {})
-        return _leaving(socket, visit)
+        admitted.answered(101, {})
+        return _releasing(socket, admitted)
 
 
-def _leaving(socket: aiohttp.ClientWebSocketResponse, visit: Visit) -> aiohttp.ClientWebSocketResponse:
+def _releasing(socket: aiohttp.ClientWebSocketResponse, admitted: AdmittedRequest) -> aiohttp.ClientWebSocketResponse:
     """The plugin closes each websocket, whatever became of it."""
     close = socket.close
 
-    async def close_and_leave(*args: Any, **options: Any) -> bool:
+    async def close_and_finish(*args: Any, **options: Any) -> bool:
         try:
             return await close(*args, **options)
         finally:
-            visit.leave()
+            admitted.finish()
 
-    socket.close = close_and_leave  # type: ignore[method-assign]
+    socket.close = close_and_finish  # type: ignore[method-assign]
     return socket
 
 

@@ -4,139 +4,20 @@ any.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-from livekit.agents import NOT_GIVEN, APIConnectionError, APIConnectOptions, APIStatusError, NotGivenOr, llm, stt, tts
-from livekit.agents.llm.fallback_adapter import FallbackLLMStream
-from livekit.agents.stt.fallback_adapter import FallbackRecognizeStream
-from livekit.agents.tts.fallback_adapter import FallbackChunkedStream
+from livekit.agents import llm, stt, tts
 
-REFUSED = frozenset({401, 402})
-"""Wrong key, no credit. A 403 is none of them: it may mean that this one model is not for us."""
-
-_ONCE = APIConnectOptions(max_retry=0)
-"""LiveKit's default for these adapters."""
-
-
-def is_refusal(error: object) -> bool:
-    return isinstance(error, APIStatusError) and error.status_code in REFUSED
-
-
-class Refusals:
-    """The refusal that the models of one adapter have met, while a stream is on its way to raise it."""
-
-    def __init__(self) -> None:
-        self.last: APIStatusError | None = None
-        self._hidden: list[Any] = []
-
-    def end_trials(self, models: list[Any], statuses: list[Any], failed: Any) -> bool:
-        """After this one failed: True if a refusal was the reason. Then no other model is asked."""
-        if self.last is None:
-            return False
-        if not self._hidden:
-            # the model is no worse than the others: next time it is the first to be asked again
-            pairs = zip(models, statuses, strict=True)
-            self._hidden = [status for model, status in pairs if status.available or model is failed]
-            for each in self._hidden:
-                each.available = False
-        return True
-
-    @contextlib.contextmanager
-    def raised(self) -> Iterator[None]:
-        """A refusal instead of the adapter's word that all have failed."""
-        try:
-            yield
-        except APIConnectionError:
-            if self.last is not None:
-                raise self.last from None
-            raise
-        finally:
-            for each in self._hidden:
-                each.available = True
-            self._hidden, self.last = [], None
-
-
-class Hearing(stt.FallbackAdapter):
-    def __init__(self, models: list[stt.STT[Any]], **options: Any) -> None:
-        super().__init__(models, **options)
-        self.refusals = Refusals()
-
-    def stream(
-        self, *, language: NotGivenOr[str] = NOT_GIVEN, conn_options: APIConnectOptions = _ONCE
-    ) -> stt.RecognizeStream:
-        return _HearingStream(self, language, conn_options)
-
-
-class _HearingStream(FallbackRecognizeStream):
-    def __init__(self, adapter: Hearing, language: NotGivenOr[str], conn_options: APIConnectOptions) -> None:
-        super().__init__(stt=adapter, language=language, conn_options=conn_options)
-        self._adapter = adapter
-
-    async def _run(self) -> None:
-        with self._adapter.refusals.raised():
-            await super()._run()
-
-    def _try_recovery(self, model: stt.STT[Any]) -> None:
-        if not self._adapter.refusals.end_trials(self._adapter._stt_instances, self._adapter._status, model):
-            super()._try_recovery(model)
-
-
-class Thinking(llm.FallbackAdapter):
-    def __init__(self, models: list[llm.LLM[Any]], **options: Any) -> None:
-        super().__init__(models, **options)
-        self.refusals = Refusals()
-
-    def chat(
-        self,
-        *,
-        chat_ctx: llm.ChatContext,
-        tools: list[llm.Tool] | None = None,
-        conn_options: APIConnectOptions = _ONCE,
-        **options: Any,
-    ) -> llm.LLMStream:
-        return _ThinkingStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options, **options)
-
-
-class _ThinkingStream(FallbackLLMStream):
-    def __init__(self, adapter: Thinking, **options: Any) -> None:
-        super().__init__(adapter, **options)
-        self._adapter = adapter
-
-    async def _run(self) -> None:
-        with self._adapter.refusals.raised():
-            await super()._run()
-
-    def _try_recovery(self, model: llm.LLM[Any]) -> None:
-        if not self._adapter.refusals.end_trials(self._adapter._llm_instances, self._adapter._status, model):
-            super()._try_recovery(model)
-
-
-class Speaking(tts.FallbackAdapter):
-    def __init__(self, models: list[tts.TTS[Any]], **options: Any) -> None:
-        super().__init__(models, **options)
-        self.refusals = Refusals()
-
-    def synthesize(self, text: str, *, conn_options: APIConnectOptions = _ONCE) -> FallbackChunkedStream:
-        return _SpeakingStream(self, text, conn_options)
-
-
-class _SpeakingStream(FallbackChunkedStream):
-    def __init__(self, adapter: Speaking, text: str, conn_options: APIConnectOptions) -> None:
-        super().__init__(tts=adapter, input_text=text, conn_options=conn_options)
-        self._adapter = adapter
-
-    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
-        with self._adapter.refusals.raised():
-            await super()._run(output_emitter)
-
-    def _try_recovery(self, model: tts.TTS[Any]) -> None:
-        if not self._adapter.refusals.end_trials(self._adapter._tts_instances, self._adapter._status, model):
-            super()._try_recovery(model)
-
+from mindbot_worker.livekit_adapter.fallback_adapters import (
+    RefusalAwareLLM,
+    RefusalAwareSTT,
+    RefusalAwareTTS,
+    Refusals,
+    is_refusal,
+)
 
 FALLBACK, RECOVERED = "provider.fallback", "provider.recovered"
 
@@ -160,7 +41,7 @@ def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = Hearing(
+    adapter = RefusalAwareSTT(
         made,
         attempt_timeout=_STT_CONNECTED_WITHIN,
         max_retry_per_stt=_RETRIES,
@@ -174,7 +55,7 @@ def thinking(models: Iterable[str], make: Callable[[str], Mind]) -> Mind:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = Thinking(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
+    adapter = RefusalAwareLLM(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
     _pass_on("llm", adapter, made)
     return adapter
 
@@ -183,7 +64,7 @@ def speaking(models: Iterable[str], make: Callable[[str], Mouth]) -> Mouth:
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
-    adapter = Speaking(made, max_retry_per_tts=_RETRIES)
+    adapter = RefusalAwareTTS(made, max_retry_per_tts=_RETRIES)
     _pass_on("tts", adapter, made)
     return adapter
 

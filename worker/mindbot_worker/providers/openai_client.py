@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import openai
 
-from mindbot_worker.providers import tls
-from mindbot_worker.providers.request_gate import Provider, TooManyRequests, Visit
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.request_gate import AdmittedRequest, RequestGate, TooManyRequests
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 NAME = "openai"
 
@@ -25,36 +27,49 @@ _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,100})"')
 
 
 def open_client(
-    *, api_key: str, base_url: str | None, concurrency: int, meter: Meter, patience: float = _PATIENCE
+    *, api_key: str, base_url: str | None, concurrency: int, meter: UsageMeter, patience: float = _PATIENCE
 ) -> openai.AsyncClient:
     """The caller closes it. Retries are the session's: it knows how long a caller can wait.
 
     A request fails when nothing came for `patience` seconds. (LiveKit's TTS plugin would wait 30 s for each piece.)
     """
-    provider = Provider(NAME, concurrency, meter)
+    provider = RequestGate(NAME, concurrency, meter)
     client = openai.AsyncClient(
         api_key=api_key,
         base_url=base_url,
         max_retries=0,
-        http_client=_Limited(
-            provider, patience, verify=tls.context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
+        http_client=_LimitedClient(
+            provider, patience, verify=tls_context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
         ),
     )
     meter.know(client.base_url.netloc.decode(), NAME)
     return client
 
 
-class _Limited(httpx2.AsyncClient):
+def tls_context() -> ssl.SSLContext:
+    """One TLS context for all clients of this process: to read the bundle of CAs takes 20 ms of CPU.
+
+    Like the contexts that httpx2 would make for each client, it does not notice a bundle that is replaced.
+    """
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _tls_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+class _LimitedClient(httpx2.AsyncClient):
     """A request has its place until its response has been read or dropped."""
 
-    def __init__(self, provider: Provider, patience: float, **options: Any) -> None:
+    def __init__(self, provider: RequestGate, patience: float, **options: Any) -> None:
         super().__init__(**options)
         self._provider, self._patience = provider, patience
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         allowed = request.extensions.get("timeout", {})
         try:
-            visit = await self._provider.enter(_model_of(request), allowed.get("pool"))
+            admitted = await self._provider.admit(_model_of(request), allowed.get("pool"))
         except TimeoutError:
             raise httpx2.PoolTimeout("too many requests of this host before this one", request=request) from None
         except TooManyRequests as exc:
@@ -64,25 +79,25 @@ class _Limited(httpx2.AsyncClient):
             response = await super().send(request, stream=stream, **options)
         except BaseException as exc:
             if isinstance(exc, Exception):
-                visit.failed()
-            visit.leave()
+                admitted.failed()
+            admitted.finish()
             raise
         if request.method != "GET":  # the plugins warm a connection up with one, and do not look at its answer
-            visit.answered(response.status_code, response.headers)
+            admitted.answered(response.status_code, response.headers)
         if stream:
             assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _Leaving(response.stream, visit)
+            response.stream = _ReleasingStream(response.stream, admitted)
         else:
-            visit.leave()
+            admitted.finish()
         return response
 
     def _no_more_than(self, seconds: float | None) -> float:
         return self._patience if seconds is None else min(seconds, self._patience)
 
 
-class _Leaving(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, visit: Visit) -> None:
-        self._inner, self._visit = inner, visit
+class _ReleasingStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, admitted: AdmittedRequest) -> None:
+        self._inner, self._admitted = inner, admitted
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._inner.__aiter__()
@@ -91,7 +106,7 @@ class _Leaving(httpx2.AsyncByteStream):
         try:
             await self._inner.aclose()
         finally:
-            self._visit.leave()
+            self._admitted.finish()
 
 
 def _model_of(request: httpx2.Request) -> str:

@@ -25,7 +25,7 @@ _STATE = struct.Struct("<ddd")
 
 
 @dataclass(frozen=True, slots=True)
-class _Hold:
+class _Pause:
     """Begun at `since`, lasts to `until`; the next one, where no time is named, is to last `step` seconds."""
 
     since: float = 0.0
@@ -33,12 +33,12 @@ class _Hold:
     step: float = _FIRST
 
 
-class Holding:
+class RateLimitPause:
     """The hold on one model of one provider, as `name` says; without a directory that of this process."""
 
     def __init__(self, directory: Path | None, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._file = None if directory is None else directory / f"{_plain(name)}.hold"
-        self._own = _Hold()
+        self._own = _Pause()
         self._now = now
 
     def remaining(self) -> float:
@@ -59,27 +59,27 @@ class Holding:
             seconds, step = min(retry_after, LONGEST), hold.step
         if now + seconds <= max(hold.until, now):
             return None
-        self._write(_Hold(now, now + seconds, step))
+        self._write(_Pause(now, now + seconds, step))
         return seconds
 
     def accepted(self, asked_at: float) -> None:
         """A request that was sent after the last hold began was answered: the next one is short again."""
         hold = self._read()
         if hold.step > _FIRST and asked_at > hold.since:
-            self._write(_Hold(hold.since, hold.until, _FIRST))
+            self._write(_Pause(hold.since, hold.until, _FIRST))
 
-    def _read(self) -> _Hold:
+    def _read(self) -> _Pause:
         if self._file is None:
             return self._own
         try:
-            hold = _Hold(*_STATE.unpack(read_regular(self._file, limit=_STATE.size, within=None).data))
+            hold = _Pause(*_STATE.unpack(read_regular(self._file, limit=_STATE.size, within=None).data))
         except (OSError, struct.error):
             return self._own
         now = self._now()
         sound = 0 <= hold.since <= now and hold.until <= now + LONGEST and _FIRST <= hold.step <= LONGEST
-        return hold if sound else _Hold()
+        return hold if sound else _Pause()
 
-    def _write(self, hold: _Hold) -> None:
+    def _write(self, hold: _Pause) -> None:
         self._own = hold
         if self._file is None:
             return

@@ -1,4 +1,4 @@
-"""What each request to a provider passes, whatever library makes it: a seat, a rest if one is asked for, the count."""
+"""Admits each request to a provider: within the concurrency limit, after any rate limit pause, and counted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mindbot_worker.protocol import heartbeat
-from mindbot_worker.providers.concurrency_limit import Seat, Seats
-from mindbot_worker.providers.rate_limit_pause import Holding, asks_to_wait, retry_after
-from mindbot_worker.providers.usage_meter import Meter
+from mindbot_worker.providers.concurrency_limit import ConcurrencyLimit, Permit
+from mindbot_worker.providers.rate_limit_pause import RateLimitPause, asks_to_wait, retry_after
+from mindbot_worker.providers.usage_meter import UsageMeter
 
 RATE_LIMITED = "provider.rate_limited"
 
@@ -31,67 +31,67 @@ class TooManyRequests(Exception):
         self.seconds = seconds
 
 
-class Provider:
+class RequestGate:
     """The way to `name` of one call: `concurrency` requests at one time, of all calls of this daemon together."""
 
-    def __init__(self, name: str, concurrency: int, meter: Meter) -> None:
+    def __init__(self, name: str, concurrency: int, meter: UsageMeter) -> None:
         directory = os.environ.get(heartbeat.RUNTIME_DIR)
         self._directory = Path(directory) if directory else None
         self.name, self._meter = name, meter
-        self._seats = Seats(self._directory, name, concurrency, meter)
-        self._holdings: dict[str, Holding] = {}
+        self._limit = ConcurrencyLimit(self._directory, name, concurrency, meter)
+        self._pauses: dict[str, RateLimitPause] = {}
 
-    async def enter(self, model: str, within: float | None) -> Visit:
+    async def admit(self, model: str, within: float | None) -> AdmittedRequest:
         """Wait until a request may be made. Raises TimeoutError after `within` seconds, and TooManyRequests."""
         until = None if within is None else time.monotonic() + within
-        holding = self._holding(model)
-        self._refuse_if_long(holding)  # nor wait for a seat then
-        seat = await self._seats.take(within)
+        pause = self._pause_of(model)
+        self._refuse_if_long(pause)  # nor wait for a permit then
+        permit = await self._limit.take(within)
         try:
-            await self._rest(holding, until)
+            await self._wait_out(pause, until)
         except BaseException:
-            seat.give_back()
+            permit.give_back()
             raise
         self._meter.count(self.name, requests=1)
-        return Visit(self.name, model, seat, holding, self._meter)
+        return AdmittedRequest(self.name, model, permit, pause, self._meter)
 
-    def _holding(self, model: str) -> Holding:
+    def _pause_of(self, model: str) -> RateLimitPause:
         """A limit of theirs is one of a model."""
-        if model not in self._holdings:
-            self._holdings[model] = Holding(self._directory, f"{self.name}-{model}")
-        return self._holdings[model]
+        if model not in self._pauses:
+            self._pauses[model] = RateLimitPause(self._directory, f"{self.name}-{model}")
+        return self._pauses[model]
 
-    async def _rest(self, holding: Holding, until: float | None) -> None:
-        """With the seat held, which keeps the order."""
-        while seconds := self._refuse_if_long(holding):
+    async def _wait_out(self, pause: RateLimitPause, until: float | None) -> None:
+        """With the permit held, which keeps the order."""
+        while seconds := self._refuse_if_long(pause):
             if until is not None and time.monotonic() + seconds > until:
                 raise TimeoutError
             self._meter.waited(self.name, seconds, long=seconds > 1)
             await asyncio.sleep(seconds)
 
-    def _refuse_if_long(self, holding: Holding) -> float:
-        if (seconds := holding.remaining()) > PATIENCE:
+    def _refuse_if_long(self, pause: RateLimitPause) -> float:
+        if (seconds := pause.remaining()) > PATIENCE:
             self._meter.count(self.name, held=1)
             raise TooManyRequests(self.name, seconds)
         return seconds
 
 
-class Visit:
-    """One request, from when it may be sent until `leave`, which may be called twice."""
+class AdmittedRequest:
+    """One request, from when it may be sent until `finish`, which may be called twice."""
 
-    def __init__(self, provider: str, model: str, seat: Seat, holding: Holding, meter: Meter) -> None:
-        self._provider, self._model, self._seat, self._holding, self._meter = provider, model, seat, holding, meter
+    def __init__(self, provider: str, model: str, permit: Permit, pause: RateLimitPause, meter: UsageMeter) -> None:
+        self._provider, self._model, self._permit, self._pause, self._meter = provider, model, permit, pause, meter
         self._began = time.monotonic()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         if not asks_to_wait(status, headers):
             if status >= 400:
                 self.failed()
-            self._holding.accepted(self._began)
+            self._pause.accepted(self._began)
             return
         self._meter.count(self._provider, rate_limited=1)
         asked = retry_after(headers)
-        if (seconds := self._holding.refused(self._began, asked)) is not None:
+        if (seconds := self._pause.refused(self._began, asked)) is not None:
             logger.warning(
                 "a provider asks for fewer requests",
                 extra={
@@ -108,5 +108,5 @@ class Visit:
         """There was no answer, or none of use."""
         self._meter.count(self._provider, errors=1)
 
-    def leave(self) -> None:
-        self._seat.give_back()
+    def finish(self) -> None:
+        self._permit.give_back()

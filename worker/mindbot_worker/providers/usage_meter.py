@@ -20,7 +20,7 @@ _SUMMED = {
 """Fields of LiveKit's usage of a model, and what they are here."""
 
 
-class Meter:
+class UsageMeter:
     """`changed` is called after each change."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:

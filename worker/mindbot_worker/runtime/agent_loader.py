@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mindbot_config.host import resource_shortage
 from mindbot_config.settings import Settings
 from mindbot_worker import agent_path
-from mindbot_worker.agent_path import Place
+from mindbot_worker.agent_path import AgentPlace
 from mindbot_worker.logging.json_lines import summarise
 from mindbot_worker.runtime import environment
-from mindbot_worker.runtime.shutdown import ConfigFailure, RanShort, WorkerFailure
+from mindbot_worker.runtime.shutdown import ConfigFailure, ResourceShortage, WorkerFailure
 
 if TYPE_CHECKING:
     from livekit.agents import AgentServer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def check(reference: str) -> Place:
+def check(reference: str) -> AgentPlace:
     """Refuse a reference that cannot be right, before the seconds that importing LiveKit takes."""
     module, colon, attribute = reference.partition(":")
     if not (module and colon and attribute and all(part.isidentifier() for part in f"{module}.{attribute}".split("."))):
@@ -76,7 +76,7 @@ def _import(name: str) -> ModuleType:
 
 def _failed_at_import(name: str, exc: Exception) -> WorkerFailure:
     if (short := resource_shortage.behind(exc)) is not None:
-        return RanShort(f"cannot import the agent module {name!r}: {resource_shortage.explain(short)}")
+        return ResourceShortage(f"cannot import the agent module {name!r}: {resource_shortage.explain(short)}")
     return ConfigFailure(f"cannot import the agent module {name!r}: {summarise(exc)}")
 
 
@@ -115,13 +115,14 @@ def _check_session(server: AgentServer, reference: str) -> None:
     from livekit.agents import JobExecutorType
 
     from mindbot_worker.livekit_adapter import internals
+    from mindbot_worker.livekit_adapter.internals import Attribute
 
-    entrypoint = internals.get(server, "entrypoint_fnc")
+    entrypoint = internals.get(server, Attribute.ENTRYPOINT)
     if entrypoint is None:
         raise ConfigFailure(f"cannot run {reference!r}: no session is registered with @server.rtc_session()")
-    if internals.get(server, "job_executor_type") is not JobExecutorType.PROCESS:
+    if internals.get(server, Attribute.JOB_EXECUTOR_TYPE) is not JobExecutorType.PROCESS:
         return
-    for function in (entrypoint, server.setup_fnc, internals.get(server, "session_end_fnc")):
+    for function in (entrypoint, server.setup_fnc, internals.get(server, Attribute.SESSION_END)):
         try:
             ForkingPickler.dumps(function)
         except Exception as exc:
@@ -135,10 +136,15 @@ def _check_session(server: AgentServer, reference: str) -> None:
 def check_credentials(server: AgentServer, settings: Settings) -> None:
     """LiveKit's own message for this names its constructor's arguments."""
     from mindbot_worker.livekit_adapter import internals
+    from mindbot_worker.livekit_adapter.internals import Attribute
 
     if not settings.worker.registered:
         return
-    needed = {"ws_url": "LIVEKIT_URL", "api_key": "LIVEKIT_API_KEY", "api_secret": "LIVEKIT_API_SECRET"}
-    missing = [variable for name, variable in needed.items() if not internals.get(server, name)]
+    needed = {
+        Attribute.URL: "LIVEKIT_URL",
+        Attribute.API_KEY: "LIVEKIT_API_KEY",
+        Attribute.API_SECRET: "LIVEKIT_API_SECRET",
+    }
+    missing = [variable for attribute, variable in needed.items() if not internals.get(server, attribute)]
     if missing:
         raise ConfigFailure(f"cannot register at livekit: {' and '.join(missing)} not set")

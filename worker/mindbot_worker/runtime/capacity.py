@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import time
@@ -15,6 +14,7 @@ from livekit.agents import AgentServer, JobRequest
 from mindbot_config.host import resource_limits
 from mindbot_config.host.cgroups import Mounts
 from mindbot_worker.livekit_adapter import internals, job_forkserver
+from mindbot_worker.livekit_adapter.internals import Attribute
 
 FULL = 1.0
 """LiveKit's worker gives this load the status FULL; only calls reach it, never the host's pressure."""
@@ -105,9 +105,9 @@ class Capacity:
     def install(self) -> None:
         if self._ours:
             self._server.load_fnc = self.load
-            internals.put(self._server, "load_threshold", FULL)
+            internals.put(self._server, Attribute.LOAD_THRESHOLD, FULL)
             internals.override_effective_load(self._server, self.effective_load)
-        internals.put(self._server, "request_fnc", self._guarded(internals.get(self._server, "request_fnc")))
+        internals.put(self._server, Attribute.REQUEST, self._guarded(internals.get(self._server, Attribute.REQUEST)))
 
     def load(self) -> float:
         """The load function; LiveKit calls it in a thread."""
@@ -160,49 +160,3 @@ class Capacity:
                 self._asked.discard(request.id)
 
         return on_request_within_max_calls
-
-
-AFTER, WITHIN = 1.0, 3.0
-"""Seconds after the last call began; and seconds at most, where calls begin one after the other."""
-
-
-class Refill:
-    """`hold` is told whether to start no warm processes. Belongs to the loop's thread."""
-
-    def __init__(self, hold: Callable[[bool], None]) -> None:
-        self._hold = hold
-        self._due: asyncio.TimerHandle | None = None
-        self._since = 0.0
-
-    def call_started(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._due is None:
-            self._since = loop.time()
-            self._hold(True)
-        else:
-            self._due.cancel()
-        self._due = loop.call_at(min(loop.time() + AFTER, self._since + WITHIN), self._go_on)
-
-    def _go_on(self) -> None:
-        self._due = None
-        self._hold(False)
-
-
-KEPT = 15.0
-"""Seconds after which those that no call has taken are ended."""
-
-
-class Ahead:
-    """`start` is told how many processes are to be warm, `end_surplus` that no more than usual are. Belongs to the
-    loop's thread.
-    """
-
-    def __init__(self, start: Callable[[int], None], end_surplus: Callable[[], None]) -> None:
-        self._start, self._end_surplus = start, end_surplus
-        self._over: asyncio.TimerHandle | None = None
-
-    def prepare(self, processes: int) -> None:
-        if self._over is not None:
-            self._over.cancel()
-        self._over = asyncio.get_running_loop().call_later(KEPT, self._end_surplus)
-        self._start(processes)

@@ -11,8 +11,7 @@ from mindbot_config.errors import ConfigError
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_config.load import from_environ
 from mindbot_config.settings import Settings
-from mindbot_worker.livekit_adapter import lsb_release
-from mindbot_worker.livekit_adapter.environment_variables import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
+from mindbot_worker.livekit_adapter.loop_monitor import LOOP_BLOCK_WARN_MS, LOOP_BLOCK_WARN_MS_IN_CALLS
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime.shutdown import ConfigFailure
 
@@ -73,4 +72,3 @@ def prepare(environ: Environ, settings: Settings, reference: str) -> None:
     if reference == MINDBOT and settings.voice.turn_detection != "model":
         # the weights of the end-of-turn model take 240 MiB and would never be used
         environ.setdefault(PRELOAD_LOCAL_INFERENCE, "0")
-    lsb_release.remember(environ)

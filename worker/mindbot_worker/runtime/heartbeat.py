@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, replace
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.heartbeat import Beat, encode
-from mindbot_worker.runtime.call_book import Calls
+from mindbot_worker.runtime.call_records import CallRecords
 
 MakeBeat = Callable[[int], Beat]
 
 
-class Heartbeat:
+class HeartbeatPipe:
     """Beats written to one pipe, numbered in the order they are written. Without one, it does nothing."""
 
     def __init__(self, pipe: Descriptor | None) -> None:
@@ -109,10 +109,10 @@ _LIST_MAX = 1024
 
 
 @dataclass(slots=True)
-class Vitals:
+class WorkerStatus:
     """Written on the loop by whoever learns something; read for every beat, by the thread as well."""
 
-    calls: Calls
+    calls: CallRecords
     state: str = heartbeat.STARTING
     registered: bool | None = None
     """None: not meant to be registered."""
@@ -167,11 +167,11 @@ _LATE = 1.5
 """Intervals without a beat of the loop after which the thread speaks: every beat wakes the supervisor."""
 
 
-class ThreadPulse:
+class ThreadHeartbeat:
     """Beats while the loop does not: it is blocked, or there is none yet, agent and LiveKit being imported."""
 
-    def __init__(self, heartbeat: Heartbeat, vitals: Vitals, interval: float) -> None:
-        self._heartbeat, self._vitals, self._interval = heartbeat, vitals, interval
+    def __init__(self, heartbeat: HeartbeatPipe, status: WorkerStatus, interval: float) -> None:
+        self._heartbeat, self._status, self._interval = heartbeat, status, interval
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -182,17 +182,19 @@ class ThreadPulse:
         self._stopped.set()
 
     def _run(self) -> None:
-        self._heartbeat.send(self._vitals.thread_beat)
+        self._heartbeat.send(self._status.thread_beat)
         while not self._stopped.wait(self._interval):
             if time.monotonic() - self._heartbeat.loop_beat_at > _LATE * self._interval:
-                self._heartbeat.send(self._vitals.thread_beat)
+                self._heartbeat.send(self._status.thread_beat)
 
 
-class LoopPulse:
-    """Beats from the worker's own loop: at every interval, and soon after `nudge`."""
+class LoopHeartbeat:
+    """Beats from the worker's own loop: at every interval, and soon after `beat_soon`."""
 
-    def __init__(self, heartbeat: Heartbeat, vitals: Vitals, interval: float, refresh: Callable[[], None]) -> None:
-        self._heartbeat, self._vitals, self._interval, self._refresh = heartbeat, vitals, interval, refresh
+    def __init__(
+        self, heartbeat: HeartbeatPipe, status: WorkerStatus, interval: float, refresh: Callable[[], None]
+    ) -> None:
+        self._heartbeat, self._status, self._interval, self._refresh = heartbeat, status, interval, refresh
         self._lag = 0.0
         self._sent_at = 0.0
         self._soon: asyncio.TimerHandle | None = None
@@ -209,7 +211,7 @@ class LoopPulse:
             if time.monotonic() - self._sent_at >= self._interval - _PROBE / 2:
                 self.beat()
 
-    def nudge(self) -> None:
+    def beat_soon(self) -> None:
         """Something changed: beat now, or as soon as the last beat is far enough away. On the loop only."""
         if self._soon is not None:
             return
@@ -227,7 +229,7 @@ class LoopPulse:
         try:
             self._refresh()
             lag, self._lag = self._lag, 0.0
-            if self._heartbeat.send(lambda seq: self._vitals.beat(seq, lag=lag)):
+            if self._heartbeat.send(lambda seq: self._status.beat(seq, lag=lag)):
                 self._heartbeat.loop_beat_at = self._sent_at
         except Exception:
             logger.exception("cannot make a heartbeat")

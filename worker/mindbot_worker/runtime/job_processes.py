@@ -13,10 +13,9 @@ from livekit.agents import AgentServer
 
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.protocol.job_reports import Report
-from mindbot_worker.runtime.call_book import Calls, Started
-from mindbot_worker.runtime.capacity import Ahead, Refill
+from mindbot_worker.runtime.call_records import CallRecords, StartedCall
 from mindbot_worker.runtime.inbox import Inbox
-from mindbot_worker.runtime.memory_report import Tidy
+from mindbot_worker.runtime.memory_report import GarbageCollection
 
 STARTED, ENDED = "job.started", "job.ended"
 
@@ -26,13 +25,18 @@ _PAUSE_MAX = 10.0
 logger = logging.getLogger(__name__)
 
 
-class PoolWatch:
+class JobProcessWatch:
     """Calls start and end with pool events; in between their own reports come in through the inbox."""
 
     def __init__(
-        self, server: AgentServer, calls: Calls, inbox: Inbox, changed: Callable[[], None], tidy: Tidy
+        self,
+        server: AgentServer,
+        calls: CallRecords,
+        inbox: Inbox,
+        changed: Callable[[], None],
+        garbage: GarbageCollection,
     ) -> None:
-        self._tidy = tidy
+        self._garbage = garbage
         self._server, self._calls, self._inbox, self._changed = server, calls, inbox, changed
         self._ready: set[int] = set()
         self._failures_in_a_row = 0
@@ -41,8 +45,8 @@ class PoolWatch:
     def install(self) -> None:
         """Once the pool exists and before it starts."""
         usual = internals.idle_processes(self._server)
-        self._refill = Refill(lambda held: internals.keep_idle(self._server, 0 if held else usual))
-        self._ahead = Ahead(
+        self._held_back = HeldBackProcesses(lambda held: internals.keep_idle(self._server, 0 if held else usual))
+        self._warm_ahead = WarmProcessesAhead(
             partial(internals.start_processes, self._server), partial(internals.end_processes, self._server, usual)
         )
         internals.on_pool_event(self._server, "process_ready", self._on_ready)
@@ -55,7 +59,7 @@ class PoolWatch:
 
     def on_coming(self, processes: int) -> None:
         """Calls are on their way that want so many of them."""
-        self._ahead.prepare(processes)
+        self._warm_ahead.prepare(processes)
 
     def _on_ready(self, process: Any) -> None:
         self._ready.add(id(process))
@@ -66,7 +70,7 @@ class PoolWatch:
         info = internals.running_job(process)
         if info is None:
             return
-        call = Started(
+        call = StartedCall(
             room=info.job.room.name,
             job=info.job.id,
             identity=info.accept_arguments.identity,
@@ -75,8 +79,8 @@ class PoolWatch:
             dispatch=info.job.dispatch_id,
         )
         self._calls.opened(call, time.monotonic())
-        self._tidy.call_started()
-        self._refill.call_started()
+        self._garbage.call_started()
+        self._held_back.call_started()
         logger.info("a call has started", extra={"event": STARTED, "room": call.room, "job": call.job})
         self._changed()
 
@@ -109,7 +113,7 @@ class PoolWatch:
 
     def _call_ended(self, job: str, room: str, *, died: bool) -> None:
         outcome = self._calls.closed(job, died=died, now=time.monotonic())
-        self._tidy.call_ended()
+        self._garbage.call_ended()
         if outcome is not None:
             logger.info("a call has ended", extra={"event": ENDED, "room": room, "job": job, "outcome": outcome})
 
@@ -118,3 +122,49 @@ def pause(failures_in_a_row: int) -> float:
     """Seconds before the next job process may start, after so many that failed to."""
     beyond = failures_in_a_row - _FREE_ATTEMPTS
     return min(float(1 << min(beyond, 10)), _PAUSE_MAX) if beyond >= 0 else 0.0
+
+
+AFTER, WITHIN = 1.0, 3.0
+"""Seconds after the last call began; and seconds at most, where calls begin one after the other."""
+
+
+class HeldBackProcesses:
+    """`hold` is told whether to start no warm processes. Belongs to the loop's thread."""
+
+    def __init__(self, hold: Callable[[bool], None]) -> None:
+        self._hold = hold
+        self._due: asyncio.TimerHandle | None = None
+        self._since = 0.0
+
+    def call_started(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._due is None:
+            self._since = loop.time()
+            self._hold(True)
+        else:
+            self._due.cancel()
+        self._due = loop.call_at(min(loop.time() + AFTER, self._since + WITHIN), self._go_on)
+
+    def _go_on(self) -> None:
+        self._due = None
+        self._hold(False)
+
+
+KEPT = 15.0
+"""Seconds after which those that no call has taken are ended."""
+
+
+class WarmProcessesAhead:
+    """`start` is told how many processes are to be warm, `end_surplus` that no more than usual are. Belongs to the
+    loop's thread.
+    """
+
+    def __init__(self, start: Callable[[int], None], end_surplus: Callable[[], None]) -> None:
+        self._start, self._end_surplus = start, end_surplus
+        self._over: asyncio.TimerHandle | None = None
+
+    def prepare(self, processes: int) -> None:
+        if self._over is not None:
+            self._over.cancel()
+        self._over = asyncio.get_running_loop().call_later(KEPT, self._end_surplus)
+        self._start(processes)

@@ -14,17 +14,17 @@ import uvloop
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.settings import Settings
-from mindbot_worker import stack_dump
 from mindbot_worker.logging import setup as output
+from mindbot_worker.logging import stack_dump
 from mindbot_worker.logging.json_lines import Lines, summarise
 from mindbot_worker.logging.log_queue import LogQueue
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime import agent_loader, environment, shutdown
-from mindbot_worker.runtime.call_book import Calls
-from mindbot_worker.runtime.heartbeat import Heartbeat, ThreadPulse, Vitals
+from mindbot_worker.runtime.call_records import CallRecords
+from mindbot_worker.runtime.heartbeat import HeartbeatPipe, ThreadHeartbeat, WorkerStatus
 from mindbot_worker.runtime.inbox import Inbox
-from mindbot_worker.runtime.shutdown import EX_OK, ConfigFailure, RanShort, StopRequest, WorkerFailure
+from mindbot_worker.runtime.shutdown import EX_OK, ConfigFailure, ResourceShortage, StopRequest, WorkerFailure
 
 if TYPE_CHECKING:
     from livekit.agents import AgentServer
@@ -39,14 +39,14 @@ _EXIT_LIMIT = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Program:
+class Worker:
     """Everything up to `livekit` is imported here at once, so that the first beat goes out within a moment."""
 
     def __init__(self, agent_reference: str | None) -> None:
         self._reference = agent_reference
         self._stop = StopRequest()
-        self._vitals = Vitals(Calls(time.monotonic()))
-        self._heartbeat = Heartbeat(environment.take_fd(os.environ, heartbeat.HEARTBEAT_FD))
+        self._status = WorkerStatus(CallRecords(time.monotonic()))
+        self._heartbeat = HeartbeatPipe(environment.take_fd(os.environ, heartbeat.HEARTBEAT_FD))
         self._redact = output.redactor(os.environ)
         self._debug = False
         self._lines: Lines = output.lines(os.environ, self._redact, debug=False)
@@ -71,7 +71,7 @@ class Program:
 
     def _serve(self) -> None:
         settings = environment.settings(os.environ)
-        pulse = ThreadPulse(self._heartbeat, self._vitals, settings.limits.beat_interval)
+        pulse = ThreadHeartbeat(self._heartbeat, self._status, settings.limits.beat_interval)
         pulse.start()
         self._debug = settings.log.level == "debug"
         self._lines = output.lines(os.environ, self._redact, debug=self._debug)
@@ -79,20 +79,19 @@ class Program:
         server = agent_loader.prepared(self._reference or settings.pool.agent, settings)
         agent_loader.check_credentials(server, settings)
         self._inbox = Inbox(environment.runtime_dir(os.environ), os.environ.get(heartbeat.WORKER_NAME, ""))
-        self._vitals.last_beat = self._inbox.job_beats.last
+        self._status.last_beat = self._inbox.job_beats.last
         self._run_loop(server, settings, self._inbox)
 
     def _run_loop(self, server: AgentServer, settings: Settings, inbox: Inbox) -> None:
-        from mindbot_worker.runtime import livekit_options
-        from mindbot_worker.runtime.agent_server import Runner
+        from mindbot_worker.runtime.agent_server import AgentServerRunner, apply_options
 
-        capacity = livekit_options.apply(
+        capacity = apply_options(
             server, settings, reports_to=inbox.path, worker=os.environ.get(heartbeat.WORKER_NAME, "")
         )
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         self._stop.listen(loop)
-        runner = Runner(server, settings, self._vitals, self._heartbeat, capacity)
+        runner = AgentServerRunner(server, settings, self._status, self._heartbeat, capacity)
         try:
             loop.run_until_complete(runner.run(self._stop, inbox))
         finally:
@@ -102,7 +101,7 @@ class Program:
     def _failed(self, failure: WorkerFailure) -> int:
         told = heartbeat.Failure(failure.code, self._redact(str(failure)))
         self._heartbeat.send_last(
-            lambda seq: self._vitals.beat(seq, lag=0.0, failure=told), patience=_LAST_BEAT_PATIENCE
+            lambda seq: self._status.beat(seq, lag=0.0, failure=told), patience=_LAST_BEAT_PATIENCE
         )
         record = self._record(failure)
         if self._log is not None:
@@ -133,7 +132,7 @@ def _unexpected(exc: Exception) -> WorkerFailure:
     said = (
         f"unexpected error: {summarise(exc)}" if short is None else f"cannot go on: {resource_shortage.explain(short)}"
     )
-    failure = WorkerFailure(said) if short is None else RanShort(said)
+    failure = WorkerFailure(said) if short is None else ResourceShortage(said)
     failure.__cause__ = exc
     return failure
 

@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 
 USAGE = "memory.usage"
-MB = 1024 * 1024
 GROWERS = 5
 TIDY_AFTER = 2.0
 """Seconds after a call ended, or after the last one began, until garbage is collected: calls that start do not wait for
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 async def report(interval: float) -> None:
     """One log line every `interval` seconds, for as long as the worker lives."""
-    growers = Growers()
+    growers = GrowingLines()
     while True:
         await asyncio.sleep(interval)
         fields = await asyncio.to_thread(lambda: {**usage(), **growers.look()})
@@ -36,10 +35,10 @@ async def report(interval: float) -> None:
 
 
 def usage() -> dict[str, Any]:
-    """Sizes in MiB where the kernel tells them, and what there is of garbage, threads, open files and sockets."""
+    """The fields of a report: sizes in MiB and open files where the kernel tells them, garbage, and threads."""
     stats = gc.get_stats()
     return {
-        **_sizes(),
+        **_of_process(),
         "gc_pending": list(gc.get_count()),
         "gc_collected": sum(each["collected"] for each in stats),
         "gc_uncollectable": sum(each["uncollectable"] for each in stats),
@@ -47,18 +46,17 @@ def usage() -> dict[str, Any]:
     }
 
 
-def _sizes() -> dict[str, float]:
-    """What psutil tells; nothing where there is no descriptor left to look."""
-    own = psutil.Process()
+def _of_process() -> dict[str, Any]:
     try:
-        full, files = own.memory_full_info(), own.num_fds()
+        process = psutil.Process()
+        memory, files = process.memory_full_info(), process.num_fds()
     except (psutil.Error, OSError):
         return {}
-    sizes = {"rss_mb": full.rss, "pss_mb": full.pss, "private_mb": full.uss}
-    return {**{name: round(size / MB, 1) for name, size in sizes.items()}, "open_files": files}
+    sizes = {"rss_mb": memory.rss, "pss_mb": memory.pss, "private_mb": memory.uss}
+    return {**{name: round(size / 1024**2, 1) for name, size in sizes.items()}, "open_files": files}
 
 
-class Growers:
+class GrowingLines:
     """The lines of code that hold more than at the last look; nothing while tracemalloc is off."""
 
     def __init__(self) -> None:
@@ -75,7 +73,7 @@ class Growers:
         return {"growers": found} if found else {}
 
 
-class Tidy:
+class GarbageCollection:
     """Collects garbage a moment after each call, and never while calls are starting. Belongs to the loop's thread."""
 
     def __init__(self, collect: Callable[[], object] = gc.collect) -> None:

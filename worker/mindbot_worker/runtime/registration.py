@@ -18,8 +18,9 @@ import aiohttp
 from livekit.agents import AgentServer, APIStatusError
 
 from mindbot_worker.livekit_adapter import internals
+from mindbot_worker.livekit_adapter.internals import Attribute
 from mindbot_worker.protocol import heartbeat
-from mindbot_worker.runtime.heartbeat import Vitals
+from mindbot_worker.runtime.heartbeat import WorkerStatus
 
 _RETRYING = "failed to connect to livekit"
 _LIVEKIT = "livekit.agents"
@@ -29,7 +30,7 @@ _REGISTER_TIMEOUT = 20.0
 logger = logging.getLogger(__name__)
 
 
-class ConnectionRecords(logging.Filter):
+class ConnectionLogFilter(logging.Filter):
     """Takes LiveKit's warning about each failed attempt as news; it is demoted to DEBUG, and told once per cause."""
 
     def __init__(self, url: str, lost: Callable[[str], None]) -> None:
@@ -94,7 +95,7 @@ def plain_url(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 
-class Connector:
+class WebsocketBackoff:
     """LiveKit's way to open its websocket, with what it lacks: a brake, and a limit to the wait for the registration.
 
     Its retry counter starts anew whenever a socket opens, so a proxy that accepts and closes at once is called some
@@ -140,44 +141,46 @@ READY, UNREGISTERED = "serving.ready", "serving.unregistered"
 class Registration:
     """Ready means: registered for the first time, or, where the worker is not to register, up."""
 
-    def __init__(self, server: AgentServer, vitals: Vitals, *, wanted: bool, changed: Callable[[], None]) -> None:
-        self._server, self._vitals, self._wanted, self._changed = server, vitals, wanted, changed
+    def __init__(self, server: AgentServer, status: WorkerStatus, *, wanted: bool, changed: Callable[[], None]) -> None:
+        self._server, self._status, self._wanted, self._changed = server, status, wanted, changed
         self._registered = False
         self.up = False
         """The server has started: from now on it can drain."""
         self.ready = asyncio.Event()
 
     def observe(self) -> None:
-        self._vitals.registered = False if self._wanted else None
+        self._status.registered = False if self._wanted else None
         self._server.on("worker_started", self._on_started)
         self._server.on("worker_registered", self._on_registered)
-        ConnectionRecords(internals.get(self._server, "ws_url", ""), self._on_lost).install()
+        ConnectionLogFilter(internals.get(self._server, Attribute.URL, ""), self._on_lost).install()
 
     def refresh(self) -> None:
         """LiveKit says when a connection is gone only in its log, and when it tries again only in an attribute."""
         if self._wanted:
-            self._vitals.registered = self._registered and not internals.is_connecting(self._server)
+            self._status.registered = self._registered and not internals.is_connecting(self._server)
 
     def _on_started(self) -> None:
         self.up = True
-        Connector.install(internals.get(self._server, "http_session"), lambda: internals.is_connecting(self._server))
+        WebsocketBackoff.install(
+            internals.get(self._server, Attribute.HTTP_SESSION), lambda: internals.is_connecting(self._server)
+        )
         if not self._wanted:
             self._on_ready()
 
     def _on_registered(self, worker_id: str) -> None:
-        self._registered, self._vitals.worker_id, self._vitals.problem = True, worker_id, ""
+        self._registered, self._status.worker_id, self._status.problem = True, worker_id, ""
         # LiveKit says "connecting" until this callback has returned
         asyncio.get_running_loop().call_soon(self._on_ready)
 
     def _on_ready(self) -> None:
-        if self._vitals.state == heartbeat.STARTING:
-            self._vitals.state = heartbeat.READY
+        if self._status.state == heartbeat.STARTING:
+            self._status.state = heartbeat.READY
             self.ready.set()
             logger.info("the worker is ready", extra={"event": READY})
         self._changed()
 
     def _on_lost(self, problem: str) -> None:
-        if problem != self._vitals.problem:
+        if problem != self._status.problem:
             logger.warning(problem, extra={"event": UNREGISTERED})
-        self._registered, self._vitals.problem = False, problem
+        self._registered, self._status.problem = False, problem
         self._changed()

@@ -33,7 +33,7 @@ class ConfigFailure(WorkerFailure):
     code = EX_CONFIG
 
 
-class RanShort(WorkerFailure):
+class ResourceShortage(WorkerFailure):
     """The host had nothing left of something that the worker needs to start: no fault of its user, nor its own."""
 
     code = resource_shortage.EXIT_CODE

@@ -83,31 +83,33 @@ OnFailure = Literal["close", "leave", "handover"]
 _DELETED_WITHIN = 5.0
 _VOICE = "tts"
 
-_begun: set[str] = set()
+_failing_calls: set[str] = set()
 _tasks: set[asyncio.Task[None]] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class FailureHandling:
     """How a call ends that cannot go on. What is None is as the settings say (`voice.apology`, `voice.on_failure`)."""
 
     apology: str | None = None
     on_failure: OnFailure | None = None
 
-    def filled(self) -> Terms:
+    def filled(self) -> FailureHandling:
         if self.apology is not None and self.on_failure is not None:
             return self
         voice = from_environ(os.environ).voice
         apology = voice.apology if self.apology is None else self.apology
-        return Terms(apology, self.on_failure or voice.on_failure)
+        return FailureHandling(apology, self.on_failure or voice.on_failure)
 
 
 def has_begun(context: JobContext) -> bool:
     """Whether this call is being ended here: nobody else should end the job meanwhile."""
-    return context.job.id in _begun
+    return context.job.id in _failing_calls
 
 
-def fail_soon(context: JobContext, error: object, terms: Terms, session: AgentSession[Any] | None) -> None:
+def start_failing(
+    context: JobContext, error: object, terms: FailureHandling, session: AgentSession[Any] | None
+) -> None:
     """`fail`, for those who cannot wait."""
     task = asyncio.get_running_loop().create_task(fail(context, error, terms, session))
     _tasks.add(task)
@@ -115,21 +117,23 @@ def fail_soon(context: JobContext, error: object, terms: Terms, session: AgentSe
 
 
 async def fail(
-    context: JobContext, error: object, terms: Terms, session: AgentSession[Any] | None = None, kind: str = ""
+    context: JobContext, error: object, terms: FailureHandling, session: AgentSession[Any] | None = None, kind: str = ""
 ) -> None:
     """Once for each call; the job is ending when it returns."""
     if has_begun(context):
         return
-    _begun.add(context.job.id)
+    _failing_calls.add(context.job.id)
     kind = tell(error, context=context, kind=kind, fatal=True)
     try:
         if not context.is_fake_job():
-            await _part(context, terms.filled(), session, silent=kind == _VOICE)
+            await _end_call(context, terms.filled(), session, silent=kind == _VOICE)
     finally:
         context.shutdown(f"the agent failed: {kind}")
 
 
-async def _part(context: JobContext, terms: Terms, session: AgentSession[Any] | None, *, silent: bool) -> None:
+async def _end_call(
+    context: JobContext, terms: FailureHandling, session: AgentSession[Any] | None, *, silent: bool
+) -> None:
     if terms.on_failure == "handover" and call_handover.is_possible(context):
         call_handover.hand_over()
     session = session or session_metrics.latest(context.job.id)

@@ -12,7 +12,7 @@ from typing import Any
 from livekit import api
 from livekit.agents import JobContext
 
-from mindbot_worker.jobs.connection_errors import CONNECTION_ERRORS, CallEnded
+from mindbot_worker.jobs.notify_error import CONNECTION_ERRORS, CallEnded
 from mindbot_worker.jobs.reporter import one_line
 from mindbot_worker.livekit_adapter import internals
 from mindbot_worker.sdk.performance import monitor_performance
@@ -22,7 +22,7 @@ _WITHIN = 2.0
 logger = logging.getLogger(__name__)
 
 
-class WaitingRoom:
+class RoomOccupancy:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._seen = False
@@ -62,7 +62,7 @@ class ConnectFailed(ConnectionError):
     """The room could not be joined, and it was tried often enough."""
 
 
-def pause_after(attempt: int) -> float:
+def backoff(attempt: int) -> float:
     """Seconds until the attempt after this one (from 1): 1, 2, 4 …, give or take a quarter, so that calls which lost
     their connection together do not come back together.
     """
@@ -74,7 +74,7 @@ async def connect_with_retry(context: JobContext, retries: int = 3) -> None:
     """Join the room. Raises ConnectFailed in the end, and CallEnded as soon as nobody is left to join for; then the
     job is ending already. Errors that are none of the connection's are raised at once.
     """
-    patience = Patience(context)
+    patience = ConnectionRetries(context)
     for attempt in range(1, retries + 2):
         try:
             await patience.unless_ending(context.connect())
@@ -86,18 +86,18 @@ async def connect_with_retry(context: JobContext, retries: int = 3) -> None:
         await patience.after(failed, attempt)
 
 
-class Patience:
+class ConnectionRetries:
     """Waits for what a call needs no longer than there is a call."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
-        self._room = WaitingRoom(context)
+        self._room = RoomOccupancy(context)
         future = internals.job_ending(context)
         self._ending: set[asyncio.Future[Any]] = set() if future is None else {future}
 
     async def after(self, error: BaseException, attempt: int) -> None:
         """The pause after this attempt (from 1) failed. Raises CallEnded within about LOOK_EVERY of the call's end."""
-        wait = pause_after(attempt)
+        wait = backoff(attempt)
         said = {"reason": one_line(error), "again_in": round(wait, 2), "attempt": attempt}
         logger.warning("no connection yet", extra={"event": CONNECT_RETRIED, **said})
         until = time.monotonic() + wait

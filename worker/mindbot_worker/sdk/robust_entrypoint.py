@@ -18,10 +18,10 @@ from typing import Any, overload
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
 from mindbot_worker.jobs import session_metrics
-from mindbot_worker.jobs.connection_errors import CONNECTION, CallEnded, is_connection_error
 from mindbot_worker.jobs.entrypoint import JOB
-from mindbot_worker.sdk.call_failure import OnFailure, Terms, fail, fail_soon
-from mindbot_worker.sdk.connect_with_retry import ConnectFailed, Patience
+from mindbot_worker.jobs.notify_error import CONNECTION, CallEnded, is_connection_error
+from mindbot_worker.sdk.call_failure import FailureHandling, OnFailure, fail, start_failing
+from mindbot_worker.sdk.connect_with_retry import ConnectFailed, ConnectionRetries
 
 Entry = Callable[[JobContext], Awaitable[None]]
 
@@ -45,18 +45,18 @@ def robust_entrypoint(
     (`notify_error`), the caller hears `apology`, and the call ends as `on_failure` says. Both are the settings' unless
     given here (`voice.apology`, `voice.on_failure`).
     """
-    terms = Terms(apology, on_failure)
+    terms = FailureHandling(apology, on_failure)
     if entrypoint is None:
         return functools.partial(_robust, retries=retries, terms=terms)
     return _robust(entrypoint, retries=retries, terms=terms)
 
 
-def _robust(entrypoint: Entry, *, retries: int, terms: Terms) -> Entry:
+def _robust(entrypoint: Entry, *, retries: int, terms: FailureHandling) -> Entry:
     @functools.wraps(entrypoint)
     async def robust(context: JobContext) -> None:
         session_metrics.observe(context.job.id, lambda session: _watch(context, session, terms))
         try:
-            await _insist(entrypoint, context, retries)
+            await _run_with_retries(entrypoint, context, retries)
         except CallEnded:
             return
         except Exception as exc:
@@ -65,27 +65,27 @@ def _robust(entrypoint: Entry, *, retries: int, terms: Terms) -> Entry:
     return robust
 
 
-async def _insist(entrypoint: Entry, context: JobContext, retries: int) -> None:
-    patience = Patience(context)
+async def _run_with_retries(entrypoint: Entry, context: JobContext, retries: int) -> None:
+    patience = ConnectionRetries(context)
     for attempt in range(1, retries + 2):
         try:
             await entrypoint(context)
             return
         except Exception as exc:
-            if attempt > retries or not _again(context, exc):
+            if attempt > retries or not _may_retry(context, exc):
                 raise
             failed = exc
         await patience.after(failed, attempt)
 
 
-def _again(context: JobContext, error: Exception) -> bool:
+def _may_retry(context: JobContext, error: Exception) -> bool:
     """A second session beside the first would speak over it; and who tried often enough has said so."""
     if isinstance(error, ConnectFailed) or not is_connection_error(error):
         return False
     return session_metrics.latest(context.job.id) is None
 
 
-async def _end(context: JobContext, error: Exception, terms: Terms) -> None:
+async def _end(context: JobContext, error: Exception, terms: FailureHandling) -> None:
     kind = CONNECTION if is_connection_error(error) else JOB
     reporter = session_metrics.reporter_of(context.job.id)
     if reporter is not None:
@@ -93,9 +93,9 @@ async def _end(context: JobContext, error: Exception, terms: Terms) -> None:
     await fail(context, error, terms, kind=kind)
 
 
-def _watch(context: JobContext, session: AgentSession[Any], terms: Terms) -> None:
+def _watch(context: JobContext, session: AgentSession[Any], terms: FailureHandling) -> None:
     def on_close(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
-            fail_soon(context, event.error, terms, session)
+            start_failing(context, event.error, terms, session)
 
     session.on("close", on_close)

@@ -24,7 +24,7 @@ class Remedy(StrEnum):
     ERROR = "error"
 
 
-class Deafness:
+class UnheardSpeech:
     """Counts the caller's speech since the last transcript, as far as the agent was silent: what is said while it
     speaks may be its own echo, which LiveKit keeps from the recognition at first.
 
@@ -87,12 +87,12 @@ STT_DEAF, STT_RECOVERED = "stt.deaf", "stt.recovered"
 logger = logging.getLogger(__name__)
 
 
-class Repair:
+class RecognitionRepair:
     """Told by the session who speaks, and what was understood; `look` once a second does the rest."""
 
     def __init__(self, session: AgentSession[Any], after: float, on_restart: Callable[[], None] = lambda: None) -> None:
         self._session, self._after, self._on_restart = session, after, on_restart
-        self._deafness: Deafness | None = None
+        self._deafness: UnheardSpeech | None = None
         self.times = 0
         """How often the session was found deaf."""
         session.on("user_state_changed", self._on_caller)
@@ -120,9 +120,9 @@ class Repair:
 
     def _begin(self, now: float) -> None:
         """A session has its agent only some time after it was made."""
-        ears = ears_of(self._session)
+        ears = recognition_of(self._session)
         if ears is not None:
-            self._deafness = Deafness(self._after, interims=ears.capabilities.interim_results)
+            self._deafness = UnheardSpeech(self._after, interims=ears.capabilities.interim_results)
             self._deafness.caller(self._session.user_state == "speaking", now)
             self._deafness.agent(self._session.agent_state == "speaking", now)
 
@@ -139,7 +139,7 @@ class Repair:
             logger.info("the caller is understood again", extra={"event": STT_RECOVERED})
 
 
-def ears_of(session: AgentSession[Any]) -> stt.STT[Any] | None:
+def recognition_of(session: AgentSession[Any]) -> stt.STT[Any] | None:
     """The speech recognition of the agent that has the call now; None for a model that listens itself."""
     try:
         own = session.current_agent.stt
@@ -151,14 +151,14 @@ def ears_of(session: AgentSession[Any]) -> stt.STT[Any] | None:
 
 def restart(session: AgentSession[Any]) -> None:
     """The same recognition with a new stream, and so a new connection: what the agent hears from now on goes there."""
-    ears = ears_of(session)
+    ears = recognition_of(session)
     if ears is not None:
         session.current_agent.update_options(stt=ears)
 
 
 def fail(session: AgentSession[Any], seconds: float) -> None:
     """As if the recognition itself had failed: the session counts it, and closes when there are too many."""
-    ears = ears_of(session)
+    ears = recognition_of(session)
     if ears is not None:
         error = APIError(f"no transcript of {seconds:.0f} s of speech", retryable=False)
         ears.emit("error", stt.STTError(timestamp=time.time(), label=ears.label, error=error, recoverable=False))

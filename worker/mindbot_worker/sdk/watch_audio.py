@@ -24,7 +24,7 @@ from livekit.agents import AgentSession, get_job_context
 from mindbot_worker.jobs import session_metrics
 from mindbot_worker.jobs.reporter import CallReporter
 from mindbot_worker.sdk.audio_quality import GOOD, SILENT, Listener, Quality, track_of_caller
-from mindbot_worker.sdk.unheard_speech import Repair
+from mindbot_worker.sdk.unheard_speech import RecognitionRepair
 
 AUDIO_QUALITY = "audio.quality"
 EVERY = 10.0
@@ -50,7 +50,7 @@ def watch_audio(
     """
     context = get_job_context(required=False)
     reporter = session_metrics.reporter_of(context.job.id) if context is not None else None
-    watch = _Watch(session, reporter, Repair(session, deaf_after, on_deaf) if deaf_after else None)
+    watch = _Watch(session, reporter, RecognitionRepair(session, deaf_after, on_deaf) if deaf_after else None)
     task = asyncio.get_running_loop().create_task(watch.run())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
@@ -58,7 +58,9 @@ def watch_audio(
 
 
 class _Watch:
-    def __init__(self, session: AgentSession[Any], reporter: CallReporter | None, repair: Repair | None) -> None:
+    def __init__(
+        self, session: AgentSession[Any], reporter: CallReporter | None, repair: RecognitionRepair | None
+    ) -> None:
         self._session, self._reporter, self._repair = session, reporter, repair
         self._listener = Listener()
         self._told = GOOD

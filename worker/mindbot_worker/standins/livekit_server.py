@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from mindbot_worker.standins.children import die_with_parent
 
 HOST = "127.0.0.1"
 NOWHERE = f"{HOST}:9"
@@ -72,6 +72,25 @@ def _free(kind: socket.SocketKind, wanted: int) -> int:
         except OSError:
             probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the kernel kills the child when the thread that started it ends, so start it from the main one.
+
+    Everything is looked up before the fork. The parent may have died before the child set this: then nobody is
+    left to send the signal, and the child sees another parent.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def in_child() -> None:
+        if prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
+            os._exit(127)
+
+    return in_child
 
 
 _START_SECONDS = 20.0

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from mindbot_config.host import resource_shortage
 from mindbot_config.host.standard_descriptors import open_standard
-from mindbot_worker import arguments, stack_dump
+from mindbot_worker import arguments
 from mindbot_worker.logging import setup as output
+from mindbot_worker.logging import stack_dump
 from mindbot_worker.logging.nonblocking_output import guard
 from mindbot_worker.protocol import template_messages
 from mindbot_worker.runtime import environment
-from mindbot_worker.runtime.shutdown import RanShort, WorkerFailure
+from mindbot_worker.runtime.shutdown import ResourceShortage, WorkerFailure
 
 NAME = "mindbot-image"
 """What it calls itself, in /proc/PID/comm."""
@@ -46,32 +47,32 @@ def _live(sock: socket.socket, reference: str | None, folder: Path) -> int:
     for name, value in fork_safety.SINGLE_THREADED.items():
         os.environ.setdefault(name, value)
     from mindbot_worker.livekit_adapter import job_forkserver
-    from mindbot_worker.template import forking, image
+    from mindbot_worker.template import forking, imported_code
     from mindbot_worker.template.fork_requests import say, serve
-    from mindbot_worker.template.image import Sources
+    from mindbot_worker.template.imported_code import SourceFiles
 
     try:
-        modules = image.load(reference)
+        modules = imported_code.load(reference)
         if why := fork_safety.why_not():
             say(sock, {"say": template_messages.UNSAFE, "why": why})
             return 0
-        image.settle()
+        imported_code.freeze()
         pid = job_forkserver.start(folder, modules, sock)
     except WorkerFailure as failure:
         return _failed(sock, failure)
     except Exception as exc:
         if (short := resource_shortage.behind(exc)) is None:
             raise
-        return _failed(sock, RanShort(f"cannot build the template: {resource_shortage.explain(short)}"))
+        return _failed(sock, ResourceShortage(f"cannot build the template: {resource_shortage.explain(short)}"))
     seconds = round(time.monotonic() - began, 3)
     say(sock, {"say": template_messages.READY, "seconds": seconds, "jobserver": pid})
-    birth = serve(sock, Sources())
-    if birth is None:
+    worker = serve(sock, SourceFiles())
+    if worker is None:
         return 0
-    forking.settle(birth, sock)
-    from mindbot_worker.runtime.main import Program
+    forking.become_worker(worker, sock)
+    from mindbot_worker.runtime.main import Worker
 
-    return Program(reference).run()
+    return Worker(reference).run()
 
 
 def _failed(sock: socket.socket, failure: WorkerFailure) -> int:

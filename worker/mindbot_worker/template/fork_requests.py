@@ -10,11 +10,11 @@ from typing import Any
 
 from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_worker.protocol import template_messages as wire
-from mindbot_worker.template.image import Sources
+from mindbot_worker.template.imported_code import SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class ForkedWorker:
     """What a newly forked worker begins with. The descriptors are its own."""
 
     worker: str
@@ -24,17 +24,17 @@ class Birth:
     output: Descriptor
 
 
-def serve(sock: socket.socket, sources: Sources) -> Birth | None:
-    """Until the supervisor is gone: then None. A forked child returns with its birth."""
+def serve(sock: socket.socket, sources: SourceFiles) -> ForkedWorker | None:
+    """Until the supervisor is gone: then None. A forked child returns with its forked."""
     while (received := _receive(sock)) is not None:
         message, descriptors = received
-        birth = None
+        forked = None
         if message.get("say") == wire.CHANGED:
             say(sock, {"say": wire.CHANGED, "files": sources.changed()[:20]})
         elif message.get("say") == wire.FORK:
-            birth = _fork(sock, message, descriptors)
-        if birth is not None:
-            return birth
+            forked = _fork(sock, message, descriptors)
+        if forked is not None:
+            return forked
         close_all(*descriptors)
     return None
 
@@ -53,8 +53,8 @@ def say(sock: socket.socket, message: wire.Message) -> None:
         return  # the supervisor is gone; whoever listens to it next will notice
 
 
-def _fork(sock: socket.socket, message: wire.Message, descriptors: list[Descriptor]) -> Birth | None:
-    """Answer a request for a worker; in the new process, return its birth."""
+def _fork(sock: socket.socket, message: wire.Message, descriptors: list[Descriptor]) -> ForkedWorker | None:
+    """Answer a request for a worker; in the new process, return its forked."""
     worker = str(message.get("worker"))
     try:
         if len(descriptors) != wire.DESCRIPTORS:  # the kernel leaves out those for which there is no room here
@@ -64,7 +64,7 @@ def _fork(sock: socket.socket, message: wire.Message, descriptors: list[Descript
         say(sock, {"say": wire.NOT_FORKED, "worker": worker, "why": exc.strerror, "errno": exc.errno})
         return None
     if pid == 0:
-        return Birth(worker, dict(message["environ"]), *descriptors)
+        return ForkedWorker(worker, dict(message["environ"]), *descriptors)
     say(sock, {"say": wire.FORKED, "worker": worker, "pid": pid})
     return None
 

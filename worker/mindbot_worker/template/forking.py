@@ -11,24 +11,24 @@ from mindbot_worker.jobs import process_setup
 from mindbot_worker.livekit_adapter import job_forkserver
 from mindbot_worker.logging import nonblocking_output
 from mindbot_worker.protocol import heartbeat
-from mindbot_worker.template.fork_requests import Birth
+from mindbot_worker.template.fork_requests import ForkedWorker
 
 
-def settle(birth: Birth, template: socket.socket) -> None:
+def become_worker(worker: ForkedWorker, template: socket.socket) -> None:
     """Afterwards the process is as if it had been started with this environment and these descriptors."""
     os.setsid()
     template.close()
-    with birth.output as output:
+    with worker.output as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     nonblocking_output.renew()
-    process_setup.leave(os.environ)
-    os.environ.update(birth.environ)
+    process_setup.note_shared_environment(os.environ)
+    os.environ.update(worker.environ)
     os.environ[heartbeat.HEARTBEAT_FD], os.environ[heartbeat.LEASH_FD] = (
-        str(birth.heartbeat.detach()),
-        str(birth.leash.detach()),
+        str(worker.heartbeat.detach()),
+        str(worker.leash.detach()),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    Path("/proc/self/comm").write_text(heartbeat.process_name(birth.worker))
+    Path("/proc/self/comm").write_text(heartbeat.process_name(worker.worker))
     job_forkserver.adopt()
