@@ -31,7 +31,8 @@ from functional.daemon import Daemon  # noqa: E402
 from live.caller import Caller, attending, calling  # noqa: E402
 from live.livekit import Local, Server, livekit_server_or_exit, running_local  # noqa: E402
 from live.supervised import answered, ready, supervised  # noqa: E402
-from mindbot_supervisor.recovery.livekit import Dispatch, LiveKitApi  # noqa: E402
+from mindbot_supervisor.recovery.livekit import LiveKitApi  # noqa: E402
+from mindbot_supervisor.recovery.livekit_records import Dispatch  # noqa: E402
 
 ROUNDS = 20
 WORKERS = 4

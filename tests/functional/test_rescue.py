@@ -12,7 +12,8 @@ from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.calls.recovery_state import Alone, Failed, Recovered
 from mindbot_supervisor.recovery import livekit
 from mindbot_supervisor.recovery.dispatch_attempt import Watch
-from mindbot_supervisor.recovery.livekit import WARM, ApiError, Dispatch, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.recovery.livekit import WARM, ApiError, LiveKitApi, NotFound, base_url
+from mindbot_supervisor.recovery.livekit_records import Dispatch
 from mindbot_supervisor.recovery.recovery_tasks import Rescuer
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.heartbeat import Call

@@ -18,7 +18,8 @@ from mindbot_supervisor.core.actions import Recover
 from mindbot_supervisor.core.calls.evidence import ListedJob
 from mindbot_supervisor.core.calls.recovery_state import Alone, Answer, Contested, Failed, Recovered
 from mindbot_supervisor.recovery.call_journals import Journals
-from mindbot_supervisor.recovery.livekit import AGENT, WHOLE_ROOM, ApiError, Dispatch, LiveKitApi, NotFound, Participant
+from mindbot_supervisor.recovery.livekit import ApiError, LiveKitApi, NotFound
+from mindbot_supervisor.recovery.livekit_records import AGENT, WHOLE_ROOM, Dispatch, Participant
 from mindbot_worker.protocol import heartbeat
 
 POLL, POLL_EARLY = 0.04, 0.15

@@ -6,65 +6,16 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+from mindbot_supervisor.recovery.livekit_records import Dispatch, Job, Participant
 
 if TYPE_CHECKING:
     import aiohttp
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
     from livekit.api import AgentDispatch, LiveKitAPI, ParticipantInfo
     from livekit.api import Job as ListedJob
-
-AGENT, ACTIVE, DISCONNECTED = "AGENT", "ACTIVE", "DISCONNECTED"
-CALLERS = frozenset({"STANDARD", "SIP", "CONNECTOR"})
-"""Kinds of participants that an agent talks to (DEFAULT_PARTICIPANT_KINDS in livekit/agents/job.py); recorders and
-streams are none."""
-WHOLE_ROOM = "JT_ROOM"
-ENDED = frozenset({"JS_SUCCESS", "JS_FAILED", "JS_CANCELLED"})
-"""States of a job that is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Participant:
-    sid: str
-    identity: str
-    kind: str
-    state: str
-
-    @property
-    def is_caller(self) -> bool:
-        return self.kind in CALLERS and self.state != DISCONNECTED
-
-    @property
-    def is_active_agent(self) -> bool:
-        return self.kind == AGENT and self.state == ACTIVE
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    id: str
-    type: str
-    identity: str
-    worker_id: str = ""
-    status: str = ""
-
-    @property
-    def is_running(self) -> bool:
-        return self.status not in ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """What the server was asked to send into a room, and the jobs that came of it."""
-
-    id: str
-    agent_name: str = ""
-    metadata: str = field(default="", repr=False)
-    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
-    deployment: str = ""
-    jobs: tuple[Job, ...] = ()
-
 
 KEEP_WARM = 20.0
 """Seconds between two looks at the server while nothing happens: a new TLS connection would cost two round trips."""

@@ -19,7 +19,8 @@ from mindbot_supervisor.core.pool import Effects, Pool
 from mindbot_supervisor.monitoring.activities import Activity, describe
 from mindbot_supervisor.recovery.call_journals import Journals
 from mindbot_supervisor.recovery.dispatch_attempt import Attempt, Finished, Watch
-from mindbot_supervisor.recovery.livekit import ApiError, Dispatch, LiveKitApi
+from mindbot_supervisor.recovery.livekit import ApiError, LiveKitApi
+from mindbot_supervisor.recovery.livekit_records import Dispatch
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.protocol.heartbeat import Call
 

@@ -5,7 +5,7 @@ import pytest
 from mindbot_supervisor.cli import app
 from mindbot_supervisor.cli.commands import operate
 from mindbot_supervisor.cli.terminal import tables
-from mindbot_supervisor.control import operations as daemons
+from mindbot_supervisor.control import operator_commands as daemons
 
 
 @pytest.mark.parametrize("name", app.MODULES)

@@ -6,11 +6,11 @@ import subprocess
 
 import psutil
 import pytest
-from mindbot_supervisor.processes.pid_files import Pidfiles
 
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import process_table
-from mindbot_supervisor.processes import pid_files
+from mindbot_supervisor.processes import leftover_workers
+from mindbot_supervisor.processes.leftover_workers import Pidfiles
 
 A = Ref(0, 1)
 
@@ -70,6 +70,6 @@ def test_whatever_else_is_in_the_folder_holds_nobody_up(tmp_path, monkeypatch):
     (folder / "0.4.json").write_text("[" * 3000)
     (folder / "0.5.json").write_text('{"slot": 0, "generation": 5, "pid": 9, "started": 1, "members": [[1]]}')
     (folder / "0.6.json").write_text('{"slot": -1, "generation": 5, "pid": 9, "started": 1}')
-    monkeypatch.setattr(pid_files, "SIZE_MAX", 4096)
+    monkeypatch.setattr(leftover_workers, "SIZE_MAX", 4096)
     (folder / "0.7.json").write_text(" " * 5000 + "{}")
     assert Pidfiles(tmp_path).leftovers() == ([], [])

@@ -1,1 +1,3 @@
-"""The job side: what runs in LiveKit's job processes, around the user's own functions, and reports to the worker."""
+"""What runs in LiveKit's job processes, around the user's own functions: journal, metrics, beats, reports to the worker.
+Imports providers, livekit_adapter, logging and protocol. Nothing in here runs in the worker process itself.
+"""

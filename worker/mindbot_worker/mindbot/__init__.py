@@ -1,4 +1,6 @@
-"""MindBot, the agent that is served when none of your own is given: `--agent mindbot_worker.mindbot:server`."""
+"""MindBot, the agent that is served when none of your own is given: `--agent mindbot_worker.mindbot:server`.
+Imports what any agent may import (sdk), and providers. Nothing in here is needed by other agents.
+"""
 
 from __future__ import annotations
 

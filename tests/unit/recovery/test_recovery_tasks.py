@@ -6,6 +6,7 @@ import pytest
 
 from mindbot_supervisor.core.calls.recovery_state import Terms
 from mindbot_supervisor.core.workers.model import Ref
+from mindbot_supervisor.monitoring.activities import Activity
 from mindbot_supervisor.recovery import recovery_tasks
 from mindbot_supervisor.recovery.livekit import ApiError
 from mindbot_supervisor.recovery.recovery_tasks import ROOMS_AT_ONCE, ROOMS_EVERY, SWEEP_EVERY, Recoveries
@@ -42,7 +43,9 @@ class Shell:
         self.driver = Driver(policy())
         self.driver.pool.recover_by(Terms(2, 5.0))
         self.tasks: set[asyncio.Task[None]] = set()
-        self.recoveries = Recoveries(self.driver.pool, self.driver.do, self.begin)
+        self.recoveries = Recoveries(
+            self.driver.pool, self.driver.do, self.begin, Activity("recovery", lambda *_: None)
+        )
         self.rescuer = Rescuer()
         self.recoveries.employ(self.rescuer)
         self.calls = calls
