@@ -34,6 +34,7 @@ class Daemon:
         socket: str = "s.sock",
         before: Callable[[], object] | None = None,
         flags: tuple[str, ...] = (),
+        program: tuple[str, ...] = ("-m", "mindbot_supervisor"),
     ):
         """`before` is done in the new process before it becomes the daemon; `flags` are Python's own."""
         self.socket = folder / socket
@@ -41,7 +42,7 @@ class Daemon:
         """Where its records are left for whoever looks into a failure."""
         self.runtime_dir = self.socket.with_suffix(".run")
         self.state_dir = folder / "state"
-        command = [sys.executable, *flags, "-m", "mindbot_supervisor", "run", "--socket", str(self.socket), *arguments]
+        command = [sys.executable, *flags, *program, "run", "--socket", str(self.socket), *arguments]
         if "--http" not in arguments:
             command += ["--http", "off"]
         clean = {

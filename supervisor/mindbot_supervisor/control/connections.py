@@ -134,7 +134,7 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """One plain line instead of aiohttp's page and traceback; a fault of ours is reported."""
-        if status >= 500 and exc is not None:
+        if status >= 500 and exc is not None and not isinstance(exc, ConnectionError):  # a client that left is none
             _report(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it can only be cut off")

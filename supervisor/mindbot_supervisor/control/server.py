@@ -139,6 +139,8 @@ async def _whole_request(request: web.Request, handler: Handler) -> web.StreamRe
             response = web.Response(text="the request did not come in time\n", status=408)
             response.force_close()
             return response
+        except (ConnectionError, RuntimeError) as exc:  # aiohttp raises either, by what the reading waited for
+            raise ConnectionResetError("the client left before its request was whole") from exc
         except (web.RequestPayloadError, ValueError):
             response = web.Response(text="the body of the request cannot be read\n", status=400)
             response.force_close()

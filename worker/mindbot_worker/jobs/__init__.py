@@ -1,3 +1,3 @@
-"""What runs in LiveKit's job processes, around the user's own functions: journal, metrics, beats, reports to the worker.
+"""What runs in job processes, around the user's own functions: journal, metrics, beats, reports to the worker.
 Imports providers, livekit_adapter, logging and protocol. Nothing in here runs in the worker process itself.
 """
