@@ -15,7 +15,7 @@ from mindbot_supervisor.daemon.listening_sockets import Sockets
 EXPOSED = "other hosts can read these pages: there is no password; put a proxy with one before them"
 
 
-class Serving:
+class Servers:
     """`note` writes to the log; `redactor` gives the one in force: no answer leaves without it."""
 
     def __init__(

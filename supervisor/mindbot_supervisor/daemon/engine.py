@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mindbot_supervisor.control.leftover_output import Rejoin
+from mindbot_supervisor.control.leftover_output import LeftoverOutput
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.actions import (
     Action,
@@ -35,15 +35,15 @@ from mindbot_supervisor.monitoring import oom_killer
 from mindbot_supervisor.monitoring.activities import Activities
 from mindbot_supervisor.monitoring.process_table import Key
 from mindbot_supervisor.processes.launching.child_process import Child
-from mindbot_supervisor.processes.launching.launch_options import Launch
-from mindbot_supervisor.processes.launching.worker_launcher import Launcher
-from mindbot_supervisor.processes.leftover_workers import Adopted, Pidfile, Pidfiles
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
+from mindbot_supervisor.processes.launching.worker_launcher import WorkerLauncher
+from mindbot_supervisor.processes.leftover_workers import LeftoverWorkers, WorkerRecord, WorkerRecords
 from mindbot_supervisor.processes.limits.pids_limit import PidsLimit
 from mindbot_supervisor.processes.pipes import worker_inbox_sockets
 from mindbot_supervisor.processes.pipes.worker_output import Output
-from mindbot_supervisor.processes.pipes.worker_pipes import Batches, Running
+from mindbot_supervisor.processes.pipes.worker_pipes import BatchedReader, RunningWorker
 from mindbot_supervisor.processes.trees import stack_dump
-from mindbot_supervisor.processes.trees.process_monitor import LEFTOVER_GRACE, ProcessWatch
+from mindbot_supervisor.processes.trees.process_monitor import LEFTOVER_GRACE, ProcessMonitor
 from mindbot_supervisor.processes.trees.stalled_processes import StalledJobs, StoppedHelpers, kill_stopped
 from mindbot_supervisor.recovery.recovery_tasks import DISPATCHES_FIRST, Recoveries
 from mindbot_worker.protocol import heartbeat
@@ -60,7 +60,7 @@ class Engine:
     def __init__(
         self,
         pool: Pool,
-        launch: Launch,
+        launch: LaunchOptions,
         activities: Activities,
         *,
         began: float,
@@ -70,26 +70,26 @@ class Engine:
         self.pool = pool
         self._tell, self._write_output = tell, write_output
         self._loop = asyncio.get_running_loop()
-        self.launcher = Launcher(
+        self.launcher = WorkerLauncher(
             launch,
-            born=self._born,
+            started=self._born,
             failed=self._unborn,
             ran_short=self._ran_short,
             orphaned=self._orphaned,
             agent_failed=self._agent_failed,
         )
-        self._running: dict[Ref, Running] = {}
-        self._adopted = Adopted(self._leftover_gone)
+        self._running: dict[Ref, RunningWorker] = {}
+        self._adopted = LeftoverWorkers(self._leftover_gone)
         self._runtime_dir = Path(launch.runtime_dir)
-        self._pidfiles = Pidfiles(self._runtime_dir)
-        self._rejoin = Rejoin(self._runtime_dir, self._output_of_leftover)
-        self._beats = Batches()
+        self._pidfiles = WorkerRecords(self._runtime_dir)
+        self._rejoin = LeftoverOutput(self._runtime_dir, self._output_of_leftover)
+        self._beats = BatchedReader()
         self._deciding = activities.add("decisions", essential=True)
         self._recording = activities.add("worker records")
         self._unrecorded: set[Ref] = set()
         self._stopped_helpers = StoppedHelpers()
         self._pids_limit = PidsLimit()
-        self.processes = ProcessWatch(
+        self.processes = ProcessMonitor(
             pool,
             self.launcher,
             activities,
@@ -131,12 +131,12 @@ class Engine:
         return [*self._pidfiles.keep(now), *self._rejoin.keep()]
 
     @property
-    def launch(self) -> Launch:
+    def launch(self) -> LaunchOptions:
         """What workers are started with from now on."""
         return self.launcher.launch
 
     @launch.setter
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: LaunchOptions) -> None:
         self.launcher.launch = launch
         self.launcher.prepare()
 
@@ -275,7 +275,7 @@ class Engine:
 
     def resume(self, ref: Ref, started: Child, held: bytes) -> None:
         """Watch a child that an earlier version of this program started."""
-        self.processes.tree.recall(ref, self._pidfiles.members(ref))
+        self.processes.tree.restore_members(ref, self._pidfiles.members(ref))
         self._started(ref, started).beats.feed(held)
 
     def _record(self, ref: Ref, *, termed: bool = False) -> None:
@@ -291,9 +291,9 @@ class Engine:
         self._pidfiles.write(ref, pid, termed=termed, members=members)
         self._unrecorded.discard(ref)
 
-    def _started(self, ref: Ref, started: Child) -> Running:
+    def _started(self, ref: Ref, started: Child) -> RunningWorker:
         beat, dropped = partial(self._beat, ref), partial(self._beats_dropped, ref)
-        running = Running(started, self._output(ref, started.pid), self._beats, beat, dropped)
+        running = RunningWorker(started, self._output(ref, started.pid), self._beats, beat, dropped)
         self._running[ref] = running
         self.processes.take(ref, started)
         self._record(ref)
@@ -307,7 +307,7 @@ class Engine:
 
         return Output(write, self._loop.call_later)
 
-    def _adopt(self, record: Pidfile) -> None:
+    def _adopt(self, record: WorkerRecord) -> None:
         if not self._adopted.take(record):
             return
         self.processes.adopt(record.ref, record.pid, record.members)
@@ -402,7 +402,7 @@ class Engine:
     def _sweep(self, ref: Ref, grace: float) -> None:
         self.processes.ends.begin_end(ref)
         if not grace:
-            self.processes.ends.strike(ref)
+            self.processes.ends.kill_known(ref)
         self._background(self._end_tree(ref, grace))
 
     async def _end_tree(self, ref: Ref, grace: float) -> None:

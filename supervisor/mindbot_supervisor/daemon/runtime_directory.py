@@ -152,7 +152,7 @@ Keep = Callable[[float], Sequence[str]]
 
 
 @dataclass(slots=True)
-class RuntimeFiles:
+class FileRestorer:
     """`keepers` are asked in this order: a directory comes before what is in it."""
 
     keepers: Sequence[Keep]

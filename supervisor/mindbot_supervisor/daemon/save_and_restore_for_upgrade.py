@@ -33,7 +33,7 @@ def children_of(engine: Engine) -> list[state_file.ChildState]:
 
 def template_of(engine: Engine) -> state_file.TemplateState | None:
     """The template that forks workers now, if there is one; one that is still being built is left behind."""
-    template = engine.launcher.template
+    template = engine.launcher.template_process
     if template is None or template.socket is None:
         return None
     digest = engine.launch.digest()

@@ -44,7 +44,7 @@ CUT = "live calls are cut: no worker here stays to take them"
 
 
 @dataclass(slots=True)
-class Stopper:
+class Shutdown:
     engine: Engine
     systemd: Systemd
     note: Callable[..., None]

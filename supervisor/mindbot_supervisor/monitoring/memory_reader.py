@@ -31,7 +31,7 @@ class _Full(NamedTuple):
     at: float
 
 
-class Footprints:
+class MemoryReader:
     """PSS, USS and RSS of trees in MiB; a process whose RSS stands still is read again only after a while.
 
     PSS divides shared pages among those who share them. A process that may not be read in full counts with what can

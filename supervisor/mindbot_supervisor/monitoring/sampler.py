@@ -72,7 +72,7 @@ class Sampler:
     mounts: Mounts = field(default_factory=Mounts)
     helpers: frozenset[int] = frozenset()
     """Pids of processes that work for all workers together."""
-    _footprints: memory_reader.Footprints = field(default_factory=memory_reader.Footprints)
+    _footprints: memory_reader.MemoryReader = field(default_factory=memory_reader.MemoryReader)
     _known: dict[Ref | int, _Known] = field(default_factory=dict)
     _kills: dict[Ref, oom_killer.Reading] = field(default_factory=dict)
     _host: Host = field(default_factory=Host)

@@ -16,7 +16,7 @@ from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.daemon.runtime_directory import FRESH, RuntimeDirectory
 from mindbot_supervisor.daemon.single_instance import SingleInstance, address_of
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.processes.leftover_workers import Pidfiles
+from mindbot_supervisor.processes.leftover_workers import WorkerRecords
 
 OLD = 1_000_000_000.0
 """Seconds since 1970, long ago."""
@@ -68,7 +68,7 @@ def test_its_descriptors_do_not_grow(claimed):
 
 
 def test_files_stay_fresh_for_programs_that_sweep_old_ones(claimed):
-    files = Pidfiles(claimed.path)
+    files = WorkerRecords(claimed.path)
     files.write(Ref(0, 1), os.getpid())
     files.keep(0.0)
     paths = [claimed.path, claimed.path / "lock", claimed.path / "workers", claimed.path / "workers" / "0.1.json"]
@@ -91,7 +91,7 @@ def test_the_directory_is_locked_as_systemd_tmpfiles_wants_it(claimed):
 def test_worker_files_that_somebody_removes_are_written_again(tmp_path, what):
     folder = tmp_path / "run"
     folder.mkdir()
-    files = Pidfiles(folder)
+    files = WorkerRecords(folder)
     files.write(Ref(0, 1), os.getpid())
     files.write(Ref(1, 1), os.getpid())
     assert files.keep(0.0) == []
