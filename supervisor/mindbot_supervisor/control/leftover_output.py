@@ -54,7 +54,7 @@ class LeftoverOutput:
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def keep(self) -> list[str]:
+    def restore(self) -> list[str]:
         """Listen, if workers would not find our socket; its name where it had been there before.
 
         Raises Refused or BadConfig where something else has the name: only lines of leftovers are lost by that.

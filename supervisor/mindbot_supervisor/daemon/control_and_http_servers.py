@@ -49,14 +49,14 @@ class Servers:
         for server in self._servers:
             server.bound(settings.max_connections, settings.idle_timeout)
 
-    def keep(self, _: float) -> list[str]:
+    def restore(self, _: float) -> list[str]:
         """Listen anew where the control socket's name is gone; the names of what was made.
 
         Raises SupervisorError where that cannot be done.
         """
         self._bound.spare.refill()
         before = self._bound.control
-        if not self._bound.keep_control():
+        if not self._bound.restore_control():
             return []
         if self._control is not None:
             self._control.listen_on(self._bound.control.socket)

@@ -161,7 +161,7 @@ class Daemon:
         self._serving = Servers(self._sockets, http, self._logs.note, self._logs.redactor)
         await self._serving.start(pages, self._operations.commands(), questions)
         self._files = FileRestorer(
-            (self._sockets.directory.keep, self._serving.keep, self._engine.keep_files), self._logs.note
+            (self._sockets.directory.restore, self._serving.restore, self._engine.restore_files), self._logs.note
         )
 
     async def _live(self) -> int:
@@ -191,7 +191,7 @@ class Daemon:
         """Every second, by a timer: a task that waits would cost the daemon more than the look. Nothing stops it."""
         self._looking_after = asyncio.get_running_loop().call_later(self._readiness.interval, self._look_after)
         self._informing.attempt(self._readiness.inform_systemd, pause=False)
-        self._keeping_files.attempt(self._files.keep)
+        self._restoring_files.attempt(self._files.restore)
         self._watching_env.attempt(self._reloader.watch_env)
         self._writing_log.attempt(self._sink.revive)
         self._telling.attempt(self._logs.tick)
@@ -224,7 +224,7 @@ class Daemon:
     def _put_together(self) -> None:
         note = self._logs.note
         add = self._activities.add
-        self._informing, self._keeping_files = add("systemd"), add("runtime files")
+        self._informing, self._restoring_files = add("systemd"), add("runtime files")
         self._watching_env, self._counting, self._telling = add("env watch"), add("usage"), add("log summaries")
         self._writing_log = add("log writer", essential=True)
         self._activities.watch("log", self._sink.problem)

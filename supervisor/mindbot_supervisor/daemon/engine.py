@@ -79,10 +79,10 @@ class Engine:
             agent_failed=self._agent_failed,
         )
         self._running: dict[Ref, RunningWorker] = {}
-        self._adopted = LeftoverWorkers(self._leftover_gone)
+        self._leftovers = LeftoverWorkers(self._leftover_gone)
         self._runtime_dir = Path(launch.runtime_dir)
-        self._pidfiles = WorkerRecords(self._runtime_dir)
-        self._rejoin = LeftoverOutput(self._runtime_dir, self._output_of_leftover)
+        self._records = WorkerRecords(self._runtime_dir)
+        self._leftover_output = LeftoverOutput(self._runtime_dir, self._output_of_leftover)
         self._beats = BatchedReader()
         self._deciding = activities.add("decisions", essential=True)
         self._recording = activities.add("worker records")
@@ -113,7 +113,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin: beside whatever a dead daemon left behind."""
-        living, names = self._pidfiles.leftovers()
+        living, names = self._records.leftovers()
         for ref in names:
             self.pool.remember(ref)
         for record in living:
@@ -121,14 +121,14 @@ class Engine:
                 self._adopt(record)
         worker_inbox_sockets.remove(self._runtime_dir)
         with contextlib.suppress(SupervisorError):  # only lines of leftovers are lost, and `keep_files` tells it
-            self._rejoin.keep()
+            self._leftover_output.restore()
         self.processes.start()
         self.launcher.prepare()
         self._tick()
 
-    def keep_files(self, now: float) -> list[str]:
+    def restore_files(self, now: float) -> list[str]:
         """Make again what is missing of our files in the runtime directory; the names. Raises SupervisorError."""
-        return [*self._pidfiles.keep(now), *self._rejoin.keep()]
+        return [*self._records.restore(now), *self._leftover_output.restore()]
 
     @property
     def launch(self) -> LaunchOptions:
@@ -152,7 +152,7 @@ class Engine:
             self._timer.cancel()
             self._timer = None
         self.processes.stop()
-        self._rejoin.close()
+        self._leftover_output.close()
         self.recoveries.cancel()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -235,7 +235,7 @@ class Engine:
     def _signal(self, ref: Ref, number: int) -> None:
         running = self._running.get(ref)
         if running is None:
-            self._adopted.signal(ref, number)
+            self._leftovers.signal(ref, number)
             return
         running.child.signal(number)
         if number == signal.SIGTERM:
@@ -275,7 +275,7 @@ class Engine:
 
     def resume(self, ref: Ref, started: Child, held: bytes) -> None:
         """Watch a child that an earlier version of this program started."""
-        self.processes.tree.restore_members(ref, self._pidfiles.members(ref))
+        self.processes.tree.restore_members(ref, self._records.members(ref))
         self._started(ref, started).beats.feed(held)
 
     def _record(self, ref: Ref, *, termed: bool = False) -> None:
@@ -288,7 +288,7 @@ class Engine:
             self._recording.attempt(lambda: self._write_record(ref, pid, termed, members))
 
     def _write_record(self, ref: Ref, pid: int, termed: bool, members: Sequence[Key]) -> None:
-        self._pidfiles.write(ref, pid, termed=termed, members=members)
+        self._records.write(ref, pid, termed=termed, members=members)
         self._unrecorded.discard(ref)
 
     def _started(self, ref: Ref, started: Child) -> RunningWorker:
@@ -308,7 +308,7 @@ class Engine:
         return Output(write, self._loop.call_later)
 
     def _adopt(self, record: WorkerRecord) -> None:
-        if not self._adopted.take(record):
+        if not self._leftovers.take(record):
             return
         self.processes.adopt(record.ref, record.pid, record.members)
         if record.ref not in self.pool.workers:
@@ -316,7 +316,7 @@ class Engine:
 
     def _output_of_leftover(self, name: str) -> Output | None:
         """A reader for the lines of an adopted worker."""
-        ref = self._adopted.named(name)
+        ref = self._leftovers.named(name)
         worker = self.pool.workers.get(ref) if ref is not None else None
         if worker is None:
             return None
@@ -409,7 +409,7 @@ class Engine:
         if self.recoveries.under_way:
             await asyncio.sleep(DISPATCHES_FIRST)
         await self.processes.end(ref, grace)
-        self._pidfiles.remove(ref)
+        self._records.remove(ref)
         worker_inbox_sockets.remove(self._runtime_dir, str(ref))
         self._check_ended()
 

@@ -46,7 +46,7 @@ class MemoryReader:
         pss, uss, rss = (sum(each[at] for each in readings) / MB for at in range(3))
         return pss, uss, rss
 
-    def keep(self, processes: Iterable[Process]) -> None:
+    def forget_others(self, processes: Iterable[Process]) -> None:
         """Forget all others."""
         kept = set(processes)
         if len(self._known) > len(kept):

@@ -73,7 +73,7 @@ class WorkerRecords:
             with os.fdopen(fd, "w") as file:
                 file.write(self._texts[ref])
 
-    def keep(self, now: float) -> list[str]:
+    def restore(self, now: float) -> list[str]:
         """Write again what somebody has removed, and keep all of it fresh; the names of what was written.
 
         `now` is a clock's seconds. A sweep of old files must not cost the next daemon its leftovers.

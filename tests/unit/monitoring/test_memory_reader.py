@@ -54,7 +54,7 @@ def test_a_later_process_with_the_same_pid_is_read():
 def test_nothing_is_kept_of_processes_that_are_gone():
     made, one, two = MemoryReader(), process(1), process(2)
     made.of([reading(one, MB), reading(two, MB)], 0.0)
-    made.keep([two])
+    made.forget_others([two])
     made.of([reading(one, MB), reading(two, MB)], 1.0)
     assert (one.handle.reads, two.handle.reads) == (2, 1)
 
