@@ -30,7 +30,7 @@ from mindbot_supervisor.daemon import listening_sockets, save_and_restore_for_up
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.reload import Reloader
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.daemon.local_services import LocalServices
 from mindbot_supervisor.daemon.readiness import Readiness
 from mindbot_supervisor.daemon.runtime_directory import FileRestorer
@@ -161,7 +161,8 @@ class Daemon:
         self._serving = Servers(self._sockets, http, self._logs.note, self._logs.redactor)
         await self._serving.start(pages, self._operations.commands(), questions)
         self._files = FileRestorer(
-            (self._sockets.directory.restore, self._serving.restore, self._engine.restore_files), self._logs.note
+            (self._sockets.directory.restore, self._serving.restore, self._engine.workers.restore_files),
+            self._logs.note,
         )
 
     async def _live(self) -> int:
@@ -280,7 +281,7 @@ class Daemon:
             pool, launch, self._activities, began=self._started, tell=self._tell, write_output=self._write_output
         )
         engine.launcher.tell(self._logs.note)
-        engine.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
+        engine.facts.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
         engine.processes.other_children = self._children
         return engine
 

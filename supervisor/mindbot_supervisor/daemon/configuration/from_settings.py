@@ -21,7 +21,7 @@ from mindbot_config.output.redaction import Redactor
 from mindbot_config.settings import Settings
 from mindbot_supervisor.core.calls.recovery_state import Terms
 from mindbot_supervisor.daemon.configuration import run_mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.observability.logging.log_sink import Sink
 from mindbot_supervisor.processes.launching import executable_check
 from mindbot_supervisor.processes.launching.child_environment import for_children

@@ -19,7 +19,7 @@ from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Reason
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.errors import Refused, SupervisorError
 from mindbot_supervisor.observability.status import Json
 from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
