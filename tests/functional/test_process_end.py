@@ -14,7 +14,7 @@ import pytest
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring.process_tree import ProcessTree
 from mindbot_supervisor.processes.trees import kill_process_tree
-from mindbot_supervisor.processes.trees.kill_process_tree import ProcessEnd
+from mindbot_supervisor.processes.trees.kill_process_tree import ProcessTreeKiller
 
 A, B = Ref(0, 1), Ref(1, 1)
 TREE = """
@@ -87,9 +87,9 @@ def test_a_later_process_with_the_same_pid_gets_no_signal():
 async def test_what_is_known_of_a_dead_workers_tree_is_killed_at_once_and_nothing_else():
     with tree() as (root, child), tree() as (other, others_child):
         found = of(root, other)
-        ends = ProcessEnd(found, lambda *_: None)
+        ends = ProcessTreeKiller(found, lambda *_: None)
         assert sorted(each.pid for each in await ends.members(A)) == sorted((root, child))
-        ends.strike(A)
+        ends.kill_known(A)
         assert ended(root, child)
         assert lives(other)
         assert lives(others_child)
@@ -108,7 +108,7 @@ async def test_a_tree_is_ended_though_no_descriptor_was_left_at_first(monkeypatc
     real = os.pidfd_open
     monkeypatch.setattr(os, "pidfd_open", refuse)
     with tree() as (root, child):
-        assert await ProcessEnd(of(root), lambda *_: None).kill(A) == []
+        assert await ProcessTreeKiller(of(root), lambda *_: None).kill(A) == []
         assert len(refused) > 3
         assert ended(root, child)
 
@@ -121,7 +121,7 @@ async def test_what_can_never_be_ended_is_told_and_holds_nobody_up(monkeypatch):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with tree() as (root, _):
-        ends = ProcessEnd(of(root), lambda *_: None)
+        ends = ProcessTreeKiller(of(root), lambda *_: None)
         ends.begin_end(A)
         monkeypatch.setattr(os, "pidfd_open", refuse)
         with pytest.raises(OSError, match="Too many"):

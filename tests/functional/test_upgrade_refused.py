@@ -96,7 +96,7 @@ BROKEN = {
         {"file": "control/server.py", "begin": "def broken(:\n"},
         "SyntaxError",
     ),
-    "a missing module": ({"file": "daemon/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
+    "a missing module": ({"file": "daemon/engine/engine.py", "begin": "import no_such_module\n"}, "no_such_module"),
     "an import that ends well": ({"file": "__init__.py", "begin": "raise SystemExit(0)\n"}, "exit code 0"),
     "an import that ends well, later": (
         {"file": "daemon/daemon.py", "begin": "raise SystemExit(0)\n"},

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from mindbot_supervisor.control.connection_limits import Acceptor, is_reserved
 from mindbot_supervisor.control.unix_and_tcp_sockets import UnixListener, listen, peer
-from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
+from mindbot_supervisor.processes.pipes.rate_limited_reader import RateLimitedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 
 NAME = "output.sock"
-STRANGERS_MAX = 128
+UNIDENTIFIED_MAX = 128
 """Connections that have not said yet which worker they come from."""
 HELLO_TIMEOUT = 10.0
 """Seconds for a connection to say it."""
@@ -30,16 +30,16 @@ LOOK = 1.0
 
 
 @dataclass(slots=True)
-class _Guest:
+class _Connection:
     connection: socket.socket
     since: float = field(default_factory=time.monotonic)
-    reader: PacedReader | None = None
+    reader: RateLimitedReader | None = None
     hello: bytes = b""
     worker: str = ""
     output: Output | None = None
 
 
-class Rejoin:
+class LeftoverOutput:
     """Takes connections of our own user only; the first line of each says which leftover it comes from.
 
     `output_of` makes the reader of a leftover's lines, or returns None for a name that is none.
@@ -49,12 +49,12 @@ class Rejoin:
         self._path = runtime_dir / NAME
         self._output_of = output_of
         self._loop = asyncio.get_running_loop()
-        self._guests: dict[int, _Guest] = {}
+        self._connections: dict[int, _Connection] = {}
         self._listener: UnixListener | None = None
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def keep(self) -> list[str]:
+    def restore(self) -> list[str]:
         """Listen, if workers would not find our socket; its name where it had been there before.
 
         Raises Refused or BadConfig where something else has the name: only lines of leftovers are lost by that.
@@ -71,7 +71,7 @@ class Rejoin:
         self._stop_listening()
         if self._timer is not None:
             self._timer.cancel()
-        for guest in list(self._guests.values()):
+        for guest in list(self._connections.values()):
             self._leave(guest)
 
     def _stop_listening(self) -> None:
@@ -84,12 +84,12 @@ class Rejoin:
         if peer(connection)[1] != os.geteuid() or is_reserved(connection.fileno()):
             connection.close()
             return
-        strangers = [guest for guest in self._guests.values() if guest.output is None]
-        if len(strangers) >= STRANGERS_MAX:
+        strangers = [guest for guest in self._connections.values() if guest.output is None]
+        if len(strangers) >= UNIDENTIFIED_MAX:
             self._leave(strangers[0])
-        guest = _Guest(connection)
-        guest.reader = PacedReader(connection, lambda data: self._feed(guest, data), lambda: self._leave(guest))
-        self._guests[connection.fileno()] = guest
+        guest = _Connection(connection)
+        guest.reader = RateLimitedReader(connection, lambda data: self._feed(guest, data), lambda: self._leave(guest))
+        self._connections[connection.fileno()] = guest
         guest.reader.start()
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK, self._look)
@@ -97,13 +97,13 @@ class Rejoin:
     def _look(self) -> None:
         """Send away who has not said who it is."""
         due = time.monotonic() - HELLO_TIMEOUT
-        for guest in list(self._guests.values()):
+        for guest in list(self._connections.values()):
             if guest.output is None and guest.since < due:
                 self._leave(guest)
-        strangers = any(guest.output is None for guest in self._guests.values())
+        strangers = any(guest.output is None for guest in self._connections.values())
         self._timer = self._loop.call_later(LOOK, self._look) if strangers else None
 
-    def _feed(self, guest: _Guest, data: bytes) -> int:
+    def _feed(self, guest: _Connection, data: bytes) -> int:
         """How many bytes were taken. Somebody who does not belong here is sent away."""
         taken = 0
         if guest.output is None:
@@ -123,12 +123,12 @@ class Rejoin:
         return taken + guest.output.feed(data[taken:], time.monotonic())
 
     def _keep_few(self, worker: str) -> None:
-        theirs = [each for each in self._guests.values() if each.output is not None and each.worker == worker]
+        theirs = [each for each in self._connections.values() if each.output is not None and each.worker == worker]
         for guest in theirs[:-PER_WORKER_MAX]:
             self._leave(guest)
 
-    def _leave(self, guest: _Guest) -> None:
-        if self._guests.pop(guest.connection.fileno(), None) is None or guest.reader is None:
+    def _leave(self, guest: _Connection) -> None:
+        if self._connections.pop(guest.connection.fileno(), None) is None or guest.reader is None:
             return
         guest.reader.stop()
         if guest.output is not None:

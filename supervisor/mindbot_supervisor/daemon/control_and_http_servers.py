@@ -15,7 +15,7 @@ from mindbot_supervisor.daemon.listening_sockets import Sockets
 EXPOSED = "other hosts can read these pages: there is no password; put a proxy with one before them"
 
 
-class Serving:
+class Servers:
     """`note` writes to the log; `redactor` gives the one in force: no answer leaves without it."""
 
     def __init__(
@@ -49,14 +49,14 @@ class Serving:
         for server in self._servers:
             server.bound(settings.max_connections, settings.idle_timeout)
 
-    def keep(self, _: float) -> list[str]:
+    def restore(self, _: float) -> list[str]:
         """Listen anew where the control socket's name is gone; the names of what was made.
 
         Raises SupervisorError where that cannot be done.
         """
         self._bound.spare.refill()
         before = self._bound.control
-        if not self._bound.keep_control():
+        if not self._bound.restore_control():
             return []
         if self._control is not None:
             self._control.listen_on(self._bound.control.socket)

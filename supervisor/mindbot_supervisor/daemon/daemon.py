@@ -30,11 +30,11 @@ from mindbot_supervisor.daemon import listening_sockets, save_and_restore_for_up
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.reload import Reloader
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.daemon.local_services import LocalServices
 from mindbot_supervisor.daemon.readiness import Readiness
-from mindbot_supervisor.daemon.runtime_directory import RuntimeFiles
-from mindbot_supervisor.daemon.signals_and_shutdown import SIGNALS, Signals, Stopper
+from mindbot_supervisor.daemon.runtime_directory import FileRestorer
+from mindbot_supervisor.daemon.signals_and_shutdown import SIGNALS, Shutdown, Signals
 from mindbot_supervisor.errors import OK
 from mindbot_supervisor.monitoring.activities import Activities
 from mindbot_supervisor.observability.flight_journal import FlightRecords
@@ -47,7 +47,7 @@ from mindbot_supervisor.observability.provider_usage import UsageBook
 from mindbot_supervisor.observability.status import Json, View, of_launcher
 from mindbot_supervisor.observability.systemd_notify import Systemd
 from mindbot_supervisor.processes.launching.child_environment import for_children
-from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
 from mindbot_supervisor.processes.limits import thread_pool
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
 from mindbot_supervisor.processes.trees import orphan_reaper
@@ -55,7 +55,7 @@ from mindbot_supervisor.upgrade import in_place_upgrade, state_file
 from mindbot_worker.protocol.heartbeat import Beat
 
 if TYPE_CHECKING:
-    from mindbot_supervisor.daemon.control_and_http_servers import Serving
+    from mindbot_supervisor.daemon.control_and_http_servers import Servers
 
 DAY = 86400
 _EXPOSITION = "mindbot_supervisor.observability.metrics"
@@ -103,7 +103,7 @@ class Daemon:
         """What the local services add to the workers' environment."""
         self._children: set[int] = set()
         """Pids of children that are no workers."""
-        self._serving: Serving | None = None
+        self._serving: Servers | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -153,15 +153,16 @@ class Daemon:
     async def _serve(self) -> None:
         """Whoever connects before waits: the first workers do not wait for what this takes to load."""
         from mindbot_supervisor.control.server import Pages
-        from mindbot_supervisor.daemon.control_and_http_servers import Serving
+        from mindbot_supervisor.daemon.control_and_http_servers import Servers
 
         pages = Pages(self._status, self._readiness.unready, self._exposed)
         questions = {"explain": Command(OfWorker, self._explain)}
         http = self._reloader.loaded.settings.http
-        self._serving = Serving(self._sockets, http, self._logs.note, self._logs.redactor)
+        self._serving = Servers(self._sockets, http, self._logs.note, self._logs.redactor)
         await self._serving.start(pages, self._operations.commands(), questions)
-        self._files = RuntimeFiles(
-            (self._sockets.directory.keep, self._serving.keep, self._engine.keep_files), self._logs.note
+        self._files = FileRestorer(
+            (self._sockets.directory.restore, self._serving.restore, self._engine.workers.restore_files),
+            self._logs.note,
         )
 
     async def _live(self) -> int:
@@ -191,7 +192,7 @@ class Daemon:
         """Every second, by a timer: a task that waits would cost the daemon more than the look. Nothing stops it."""
         self._looking_after = asyncio.get_running_loop().call_later(self._readiness.interval, self._look_after)
         self._informing.attempt(self._readiness.inform_systemd, pause=False)
-        self._keeping_files.attempt(self._files.keep)
+        self._restoring_files.attempt(self._files.restore)
         self._watching_env.attempt(self._reloader.watch_env)
         self._writing_log.attempt(self._sink.revive)
         self._telling.attempt(self._logs.tick)
@@ -224,7 +225,7 @@ class Daemon:
     def _put_together(self) -> None:
         note = self._logs.note
         add = self._activities.add
-        self._informing, self._keeping_files = add("systemd"), add("runtime files")
+        self._informing, self._restoring_files = add("systemd"), add("runtime files")
         self._watching_env, self._counting, self._telling = add("env watch"), add("usage"), add("log summaries")
         self._writing_log = add("log writer", essential=True)
         self._activities.watch("log", self._sink.problem)
@@ -240,7 +241,7 @@ class Daemon:
         self._engine = engine = self._make_engine()
         systemd = Systemd(self._loaded.environ)
         self._readiness = Readiness(engine.pool, systemd, note, self._started, self._activities.not_watching)
-        self._stopper = Stopper(engine, systemd, note)
+        self._shutdown = Shutdown(engine, systemd, note)
         self._reloader = Reloader(
             self._loaded,
             self._load,
@@ -265,7 +266,7 @@ class Daemon:
         self._operations = Operations(
             engine.pool,
             engine.carry_out,
-            self._stopper.by_command,
+            self._shutdown.by_command,
             self._reloader.reload,
             self._upgrader.upgrade,
             engine.launcher.check_code,
@@ -280,18 +281,18 @@ class Daemon:
             pool, launch, self._activities, began=self._started, tell=self._tell, write_output=self._write_output
         )
         engine.launcher.tell(self._logs.note)
-        engine.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
+        engine.facts.on_beat, engine.processes.on_sample = self._heard, self._records.flights.sample
         engine.processes.other_children = self._children
         return engine
 
-    def _launch(self, loaded: Loaded) -> Launch:
+    def _launch(self, loaded: Loaded) -> LaunchOptions:
         return from_settings.launch(loaded, self._paths.runtime_dir, self._extra, self._descriptors.popen)
 
     def _actions(self) -> dict[int, Callable[[], object]]:
         """What each signal asks for."""
         return {
-            signal.SIGTERM: partial(self._stopper.by_signal, "SIGTERM"),
-            signal.SIGINT: partial(self._stopper.by_signal, "SIGINT"),
+            signal.SIGTERM: partial(self._shutdown.by_signal, "SIGTERM"),
+            signal.SIGINT: partial(self._shutdown.by_signal, "SIGINT"),
             signal.SIGHUP: self._reloader.reload_in_background,
             signal.SIGUSR1: lambda: self._logs.note(log_events.SUPERVISOR_STATUS, **self._status()),
             signal.SIGUSR2: self._upgrader.upgrade_in_background,

@@ -37,7 +37,7 @@ class Sockets:
             return True
         return ipaddress.ip_address(self.http.getsockname()[0].partition("%")[0]).is_loopback
 
-    def keep_control(self) -> bool:
+    def restore_control(self) -> bool:
         """Listen anew where clients no longer find the socket by its path; whether that was so.
 
         Raises Refused or BadConfig where the path is taken.

@@ -36,7 +36,7 @@ class RuntimeDirectory:
         """Raises Refused when another daemon has it, or when it is not safe to use."""
         make(path)
         instance = SingleInstance(path)
-        instance.keep(PATIENCE)
+        instance.hold_name(PATIENCE)
         return cls(path, instance, _lock(path))
 
     @classmethod
@@ -44,7 +44,7 @@ class RuntimeDirectory:
         """After an upgrade: what the version before held. What is not as it should be is left to `keep`."""
         return cls(path, SingleInstance(path, names), lock)
 
-    def keep(self, now: float) -> list[str]:
+    def restore(self, now: float) -> list[str]:
         """Make again what was removed, and keep it fresh; the names of what was made. `now` is a clock's seconds.
 
         Raises Refused or BadConfig when that cannot be done.
@@ -56,7 +56,7 @@ class RuntimeDirectory:
             if known is not None:
                 os.close(known)
                 made.append(str(self.path))
-        self.instance.keep()
+        self.instance.hold_name()
         if place_of(self.path / LOCK) != _place_of_fd(self.lock):
             fresh = _lock(self.path)
             os.dup2(fresh, self.lock, inheritable=False)
@@ -147,25 +147,25 @@ def _lock(path: Path) -> int:
     return fd
 
 
-Keep = Callable[[float], Sequence[str]]
+Restore = Callable[[float], Sequence[str]]
 """Makes again what was removed, and returns its names; takes the monotonic clock. Raises SupervisorError, OSError."""
 
 
 @dataclass(slots=True)
-class RuntimeFiles:
+class FileRestorer:
     """`keepers` are asked in this order: a directory comes before what is in it."""
 
-    keepers: Sequence[Keep]
+    restorers: Sequence[Restore]
     note: Callable[..., None]
     _problem: str = ""
 
-    def keep(self) -> None:
+    def restore(self) -> None:
         """To be called every second. What cannot be made again is told once, and tried at every call."""
         made: list[str] = []
         problem = ""
-        for keeper in self.keepers:
+        for restorer in self.restorers:
             try:
-                made += keeper(time.monotonic())
+                made += restorer(time.monotonic())
             except (SupervisorError, OSError) as exc:
                 problem = problem or str(exc)
         if made:

@@ -8,7 +8,7 @@ import time
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.core.workers.snapshot import put
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.processes.launching.child_process import Child
 from mindbot_supervisor.recovery.recovery_tasks import Known
 from mindbot_supervisor.upgrade import state_file
@@ -33,7 +33,7 @@ def children_of(engine: Engine) -> list[state_file.ChildState]:
 
 def template_of(engine: Engine) -> state_file.TemplateState | None:
     """The template that forks workers now, if there is one; one that is still being built is left behind."""
-    template = engine.launcher.template
+    template = engine.launcher.template_process
     if template is None or template.socket is None:
         return None
     digest = engine.launch.digest()
@@ -71,5 +71,5 @@ def resume(engine: Engine, state: state_file.State) -> None:
     for each in state.children:
         pidfd, beats, leash, output = map(Descriptor, each.fds())
         child = Child(each.pid, pidfd, beats, leash, output)
-        engine.resume(Ref(each.slot, each.generation), child, each.held_bytes())
+        engine.facts.resume(Ref(each.slot, each.generation), child, each.held_bytes())
     resume_template(engine, state)

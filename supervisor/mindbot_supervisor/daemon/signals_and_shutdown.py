@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mindbot_supervisor.core import log_events
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.observability.systemd_notify import Systemd
 
 SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("TERM", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU"))
@@ -44,7 +44,7 @@ CUT = "live calls are cut: no worker here stays to take them"
 
 
 @dataclass(slots=True)
-class Stopper:
+class Shutdown:
     engine: Engine
     systemd: Systemd
     note: Callable[..., None]

@@ -53,7 +53,7 @@ class SingleInstance:
     def fds(self) -> list[int]:
         return [each.fileno() for each in self._held.values()]
 
-    def keep(self, patience: float = 0.0) -> None:
+    def hold_name(self, patience: float = 0.0) -> None:
         """Hold the name that is right now. Raises Refused where another daemon of ours has it."""
         address = address_of(self._runtime_dir, os.geteuid())
         if address is None or address in self._held:

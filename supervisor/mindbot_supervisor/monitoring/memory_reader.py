@@ -31,7 +31,7 @@ class _Full(NamedTuple):
     at: float
 
 
-class Footprints:
+class MemoryReader:
     """PSS, USS and RSS of trees in MiB; a process whose RSS stands still is read again only after a while.
 
     PSS divides shared pages among those who share them. A process that may not be read in full counts with what can
@@ -46,7 +46,7 @@ class Footprints:
         pss, uss, rss = (sum(each[at] for each in readings) / MB for at in range(3))
         return pss, uss, rss
 
-    def keep(self, processes: Iterable[Process]) -> None:
+    def forget_others(self, processes: Iterable[Process]) -> None:
         """Forget all others."""
         kept = set(processes)
         if len(self._known) > len(kept):

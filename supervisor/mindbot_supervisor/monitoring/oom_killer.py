@@ -145,7 +145,7 @@ def _open(path: str) -> Descriptor | None:
 
 
 @dataclass(slots=True)
-class Oom:
+class OomKiller:
     """Remembers readings and victims; `explain` answers for one worker. Belongs to one thread."""
 
     mounts: Mounts
@@ -213,7 +213,7 @@ class Oom:
             self._victims.pop(next(iter(self._victims)))
 
 
-def jobs_killed(oom: Oom, pool: Pool, ref: Ref, beat: Beat, now: float) -> Iterator[Change]:
+def jobs_killed(oom: OomKiller, pool: Pool, ref: Ref, beat: Beat, now: float) -> Iterator[Change]:
     """Job processes that the OOM killer ended while their worker lives, as far as that is certain.
 
     To be asked before the pool hears this beat.

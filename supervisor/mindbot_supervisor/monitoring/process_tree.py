@@ -65,7 +65,7 @@ class ProcessTree:
         """This process is the root of the worker's tree. `pipes` are our descriptors of it."""
         self.roots[pid] = Root(pid, ref, frozenset(os.fstat(fd).st_ino for fd in pipes))
 
-    def recall(self, ref: Ref, recorded: Iterable[Key]) -> None:
+    def restore_members(self, ref: Ref, recorded: Iterable[Key]) -> None:
         """A daemon before us knew that these belong to the worker too."""
         self.recorded.update(dict.fromkeys(recorded, ref))
         self.table.forget_strangers()
@@ -94,8 +94,8 @@ class ProcessTree:
             processes = list(self.table.processes.values())
             for each in processes:
                 if each.ref is None and each.anchor is None:
-                    self._place(each, roots)
-            self._hear_claims(roots)
+                    self._assign_owner(each, roots)
+            self._apply_claims(roots)
             members: dict[Ref, list[Process]] = {}
             for each in processes:
                 if (owner := each.owner) is not None:
@@ -139,7 +139,7 @@ class ProcessTree:
                 found.append(each)
         return found
 
-    def _place(self, each: Process, roots: Mapping[int, Root]) -> None:
+    def _assign_owner(self, each: Process, roots: Mapping[int, Root]) -> None:
         """Find out whose it is, as far as that can be seen now."""
         root = roots.get(each.pid) or roots.get(each.session)
         if each.foreign:
@@ -151,11 +151,11 @@ class ProcessTree:
         elif each.claimable:
             return
         elif each.parent is not None:
-            self._after_parent(each, each.parent)
+            self._assign_owner_of_parent(each, each.parent)
         elif each.ppid == self.me and each.pid not in self.templates:
-            self._place_orphan(each, roots)
+            self._assign_owner_of_orphan(each, roots)
 
-    def _place_orphan(self, each: Process, roots: Mapping[int, Root]) -> None:
+    def _assign_owner_of_orphan(self, each: Process, roots: Mapping[int, Root]) -> None:
         """A child of ours that we may not have started."""
         if each.session in self.templates:
             each.claimable = each.pid not in self.jobservers
@@ -170,7 +170,7 @@ class ProcessTree:
         except GONE:
             return False
 
-    def _after_parent(self, each: Process, parent: Process) -> None:
+    def _assign_owner_of_parent(self, each: Process, parent: Process) -> None:
         """What is known of its parent is true of it as well."""
         while parent.parent is not None and not self._is_there(parent):
             parent = each.parent = parent.parent
@@ -196,7 +196,7 @@ class ProcessTree:
         except GONE:
             return None
 
-    def _hear_claims(self, roots: Mapping[int, Root]) -> None:
+    def _apply_claims(self, roots: Mapping[int, Root]) -> None:
         """A worker's word for its job processes: of our own user, forked by a job server, and named by nobody else."""
         living = {root.ref for root in roots.values()}
         claims: dict[int, list[Ref]] = {}

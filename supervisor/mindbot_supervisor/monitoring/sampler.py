@@ -72,7 +72,7 @@ class Sampler:
     mounts: Mounts = field(default_factory=Mounts)
     helpers: frozenset[int] = frozenset()
     """Pids of processes that work for all workers together."""
-    _footprints: memory_reader.Footprints = field(default_factory=memory_reader.Footprints)
+    _memory_reader: memory_reader.MemoryReader = field(default_factory=memory_reader.MemoryReader)
     _known: dict[Ref | int, _Known] = field(default_factory=dict)
     _kills: dict[Ref, oom_killer.Reading] = field(default_factory=dict)
     _host: Host = field(default_factory=Host)
@@ -89,7 +89,7 @@ class Sampler:
         by_pid = {each.pid: reading for each, reading in readings.items() if each.pid in self.helpers}
         helpers = {pid: self._sample(pid, [reading], now) for pid, reading in by_pid.items()}
         self._known = {key: known for key, known in self._known.items() if key in samples or key in helpers}
-        self._footprints.keep(readings)
+        self._memory_reader.forget_others(readings)
         kills = self._look_at_kills(trees, now)
         if now - self._host_at >= HOST_EVERY:
             self._host, self._host_at = host_pressure_reader.look(self.mounts), now
@@ -132,7 +132,7 @@ class Sampler:
         known = self._known.get(key)
         rss = memory_reader.resident(tree)
         if known is None or known.stale(rss, now, self.soft_mb):
-            full_at, (pss, uss, full_rss) = now, self._footprints.of(tree, now)
+            full_at, (pss, uss, full_rss) = now, self._memory_reader.of(tree, now)
         else:
             full_at, pss, uss, full_rss = known.full_at, known.pss, known.uss, known.rss
         cpu = sum(each.cpu for each in tree)

@@ -31,7 +31,7 @@ FRESH = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pidfile:
+class WorkerRecord:
     """A worker that some daemon started. `started` (seconds since boot) tells it from a later process."""
 
     ref: Ref
@@ -45,7 +45,7 @@ class Pidfile:
     """What belongs to it and is not in its session: job processes, and orphans."""
 
 
-class Pidfiles:
+class WorkerRecords:
     """The files, mode 0600. What cannot be written or read costs adoption, never a call."""
 
     def __init__(self, runtime_dir: Path) -> None:
@@ -62,7 +62,7 @@ class Pidfiles:
         if found is None:
             return
         started, known = process_table.started_at(found), tuple(sorted(members)[:MEMBERS_MAX])
-        self._texts[ref] = strict_json.dumps(_fields(Pidfile(ref, pid, started, termed, boot_id(), known)))
+        self._texts[ref] = strict_json.dumps(_fields(WorkerRecord(ref, pid, started, termed, boot_id(), known)))
         self._put(ref)
 
     def _put(self, ref: Ref) -> None:
@@ -73,7 +73,7 @@ class Pidfiles:
             with os.fdopen(fd, "w") as file:
                 file.write(self._texts[ref])
 
-    def keep(self, now: float) -> list[str]:
+    def restore(self, now: float) -> list[str]:
         """Write again what somebody has removed, and keep all of it fresh; the names of what was written.
 
         `now` is a clock's seconds. A sweep of old files must not cost the next daemon its leftovers.
@@ -111,12 +111,12 @@ class Pidfiles:
         with contextlib.suppress(OSError):
             self._path(ref).unlink()
 
-    def leftovers(self) -> tuple[list[Pidfile], list[Ref]]:
+    def leftovers(self) -> tuple[list[WorkerRecord], list[Ref]]:
         """Workers of a dead daemon that still live, and the names of all that ever were recorded here.
 
         A process counts only if boot, pid and start time agree: a stranger is never touched.
         """
-        living: list[Pidfile] = []
+        living: list[WorkerRecord] = []
         names: list[Ref] = []
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
             record = _read(path)
@@ -132,7 +132,7 @@ class Pidfiles:
                 path.unlink(missing_ok=True)
         return living, names
 
-    def _alive(self, record: Pidfile) -> bool:
+    def _alive(self, record: WorkerRecord) -> bool:
         try:
             same = record.boot == boot_id() and process_table.is_same(record.pid, record.started)
             return same and bool(record.boot) and os.getsid(record.pid) == record.pid
@@ -143,7 +143,7 @@ class Pidfiles:
         return self._folder / f"{ref}.json"
 
 
-def _fields(record: Pidfile) -> dict[str, object]:
+def _fields(record: WorkerRecord) -> dict[str, object]:
     named = {"slot": record.ref.slot, "generation": record.ref.generation, "pid": record.pid}
     known = {"started": record.started, "termed": record.termed, "boot": record.boot}
     return {**named, **known, "members": list(record.members)}
@@ -153,7 +153,7 @@ def boot_id() -> str:
     return (cgroups.read(BOOT_ID) or b"").decode().strip()
 
 
-def _read(path: Path) -> Pidfile | None:
+def _read(path: Path) -> WorkerRecord | None:
     """What a file says, or None for whatever else may be in there."""
     try:
         found = json.loads(read_regular(path, limit=SIZE_MAX, within=None, ours=True).data)
@@ -164,10 +164,10 @@ def _read(path: Path) -> Pidfile | None:
         return None
     if not all(isinstance(value, int) and value >= 0 for value in (slot, generation, pid)) or pid <= 1:
         return None
-    return Pidfile(Ref(slot, generation), pid, started, found.get("termed") is True, boot, members)
+    return WorkerRecord(Ref(slot, generation), pid, started, found.get("termed") is True, boot, members)
 
 
-class Adopted:
+class LeftoverWorkers:
     """`gone` is called once for each, after its end."""
 
     def __init__(self, gone: Callable[[Ref], None]) -> None:
@@ -175,7 +175,7 @@ class Adopted:
         self._loop = asyncio.get_running_loop()
         self._pidfds: dict[Ref, Descriptor] = {}
 
-    def take(self, record: Pidfile) -> bool:
+    def take(self, record: WorkerRecord) -> bool:
         """False if the process of this record is no more, or its pid is somebody else's by now.
 
         Raises OSError where no descriptor is left: then nothing is known of it.

@@ -75,7 +75,7 @@ class NewVersion:
         self._asking: socket.socket | None = None
         self._said = b""
         self._ending = False
-        self._talking = threading.Lock()
+        self._conversation_lock = threading.Lock()
         """Held during a conversation, which a thread may lead: its descriptors are closed by nobody meanwhile."""
 
     async def start(self, state: State) -> None:
@@ -110,7 +110,7 @@ class NewVersion:
         if process.returncode is None:  # it is not reaped yet: the pid is still its own
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        with self._talking:
+        with self._conversation_lock:
             process.wait()
             self._children.discard(process.pid)
             if self._asking is not None:
@@ -140,10 +140,10 @@ class NewVersion:
 
     def _ask(self, fd: int, seconds: float) -> None:
         """Raises Refused unless its answer is the right one."""
-        with self._talking:
-            self._ask_alone(fd, seconds)
+        with self._conversation_lock:
+            self._ask_with_lock(fd, seconds)
 
-    def _ask_alone(self, fd: int, seconds: float) -> None:
+    def _ask_with_lock(self, fd: int, seconds: float) -> None:
         word, until = secrets.token_hex(16), time.monotonic() + seconds
         asking, process = self._asking, self._process
         if asking is None or process is None or process.stderr is None:

@@ -16,7 +16,7 @@ from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.daemon.runtime_directory import FRESH, RuntimeDirectory
 from mindbot_supervisor.daemon.single_instance import SingleInstance, address_of
 from mindbot_supervisor.errors import Refused
-from mindbot_supervisor.processes.leftover_workers import Pidfiles
+from mindbot_supervisor.processes.leftover_workers import WorkerRecords
 
 OLD = 1_000_000_000.0
 """Seconds since 1970, long ago."""
@@ -25,22 +25,22 @@ OLD = 1_000_000_000.0
 @pytest.fixture
 def claimed(tmp_path: Path) -> Iterator[RuntimeDirectory]:
     made = RuntimeDirectory.claim(tmp_path / "a" / "run")
-    made.keep(0.0)
+    made.restore(0.0)
     yield made
     made.close()
 
 
 def test_nothing_is_made_while_all_is_there(claimed):
-    assert claimed.keep(1.0) == claimed.keep(2.0) == []
+    assert claimed.restore(1.0) == claimed.restore(2.0) == []
 
 
 def test_what_is_removed_is_made_again_and_locked(claimed):
     (claimed.path / "lock").unlink()
-    assert claimed.keep(1.0) == ["lock"]
+    assert claimed.restore(1.0) == ["lock"]
     (claimed.path / "lock").unlink()
     claimed.path.rmdir()
-    assert claimed.keep(2.0) == [str(claimed.path), "lock"]
-    assert claimed.keep(3.0) == []
+    assert claimed.restore(2.0) == [str(claimed.path), "lock"]
+    assert claimed.restore(3.0) == []
     with (claimed.path / "lock").open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -53,9 +53,9 @@ def test_a_directory_that_is_no_longer_safe_is_told_and_taken_back_once_it_is(cl
     claimed.path.chmod(0o777)
     for _ in range(2):
         with pytest.raises(Refused, match="written by others"):
-            claimed.keep(1.0)
+            claimed.restore(1.0)
     claimed.path.chmod(0o700)
-    assert claimed.keep(2.0) == [str(claimed.path), "lock"]
+    assert claimed.restore(2.0) == [str(claimed.path), "lock"]
 
 
 def test_its_descriptors_do_not_grow(claimed):
@@ -63,20 +63,20 @@ def test_its_descriptors_do_not_grow(claimed):
     for now in range(20):
         (claimed.path / "lock").unlink()
         claimed.path.rmdir()
-        claimed.keep(float(now))
+        claimed.restore(float(now))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_files_stay_fresh_for_programs_that_sweep_old_ones(claimed):
-    files = Pidfiles(claimed.path)
+    files = WorkerRecords(claimed.path)
     files.write(Ref(0, 1), os.getpid())
-    files.keep(0.0)
+    files.restore(0.0)
     paths = [claimed.path, claimed.path / "lock", claimed.path / "workers", claimed.path / "workers" / "0.1.json"]
     for each in paths:
         os.utime(each, (OLD, OLD))
-    claimed.keep(FRESH - 1), files.keep(FRESH - 1)
+    claimed.restore(FRESH - 1), files.restore(FRESH - 1)
     assert all(each.stat().st_mtime == OLD for each in paths[1:])
-    claimed.keep(FRESH), files.keep(FRESH)
+    claimed.restore(FRESH), files.restore(FRESH)
     assert all(each.stat().st_mtime > OLD and each.stat().st_atime > OLD for each in paths)
 
 
@@ -91,22 +91,22 @@ def test_the_directory_is_locked_as_systemd_tmpfiles_wants_it(claimed):
 def test_worker_files_that_somebody_removes_are_written_again(tmp_path, what):
     folder = tmp_path / "run"
     folder.mkdir()
-    files = Pidfiles(folder)
+    files = WorkerRecords(folder)
     files.write(Ref(0, 1), os.getpid())
     files.write(Ref(1, 1), os.getpid())
-    assert files.keep(0.0) == []
+    assert files.restore(0.0) == []
     for each in (folder / "workers").iterdir():
         each.unlink()
     if what != "file":
         (folder / "workers").rmdir()
     if what == "everything":
         folder.rmdir()
-        assert files.keep(1.0) == files.keep(2.0) == [], "the directory is not theirs to make"
+        assert files.restore(1.0) == files.restore(2.0) == [], "the directory is not theirs to make"
         folder.mkdir()
-    assert files.keep(3.0) == ["workers/0.1.json", "workers/1.1.json"]
-    assert files.keep(4.0) == []
+    assert files.restore(3.0) == ["workers/0.1.json", "workers/1.1.json"]
+    assert files.restore(4.0) == []
     files.remove(Ref(0, 1))
-    assert files.keep(5.0) == [] and not (folder / "workers" / "0.1.json").exists()
+    assert files.restore(5.0) == [] and not (folder / "workers" / "0.1.json").exists()
 
 
 # -- the name ----------------------------------------------------------------------------------------------------------
@@ -115,20 +115,20 @@ def test_worker_files_that_somebody_removes_are_written_again(tmp_path, what):
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[SingleInstance]:
     made = SingleInstance(tmp_path / "run")
-    made.keep()
+    made.hold_name()
     yield made
     made.close()
 
 
 def test_a_second_holder_is_refused_with_the_pid_of_the_first(tmp_path, one):
     with pytest.raises(Refused, match=f"already running in {tmp_path}/run .pid {os.getpid()}."):
-        SingleInstance(tmp_path / "run").keep()
+        SingleInstance(tmp_path / "run").hold_name()
 
 
 def test_the_name_goes_with_its_holder(tmp_path, one):
     one.close()
     other = SingleInstance(tmp_path / "run")
-    other.keep()
+    other.hold_name()
     assert len(other.fds) == 1
     other.close()
 
@@ -146,16 +146,16 @@ def test_a_folder_that_is_made_anew_has_a_name_of_its_own_and_the_first_is_kept_
     folder = tmp_path / "folder"
     folder.mkdir()
     made = SingleInstance(folder / "run")
-    made.keep()
+    made.hold_name()
     spare = []
     for n in range(6):
         folder.rename(tmp_path / f"old-{n}")  # keeps its inode from being given out again
         folder.mkdir()
-        made.keep()
+        made.hold_name()
         spare.append(len(made.fds))
     assert spare == [2, 3, 4, 4, 4, 4]
     with pytest.raises(Refused):
-        SingleInstance(folder / "run").keep()
+        SingleInstance(folder / "run").hold_name()
     made.close()
 
 
@@ -169,7 +169,7 @@ def test_a_holder_whose_queue_is_full_is_found_all_the_same(tmp_path, one, monke
         if client.connect_ex(address):
             break
     with pytest.raises(Refused, match=f"pid {os.getpid()}"):
-        SingleInstance(tmp_path / "run").keep(0.2)
+        SingleInstance(tmp_path / "run").hold_name(0.2)
     for client in waiting:
         client.close()
 
@@ -197,12 +197,12 @@ def test_another_user_who_has_taken_the_name_stops_nobody(tmp_path, full):
             client.setblocking(False)
             client.connect_ex(address)
         made = SingleInstance(tmp_path / "run")
-        made.keep(0.2)
+        made.hold_name(0.2)
         assert made.fds == []
         for client in waiting:
             client.close()
         taker.stdin.close()
         taker.wait(10)
-        made.keep()
+        made.hold_name()
         assert len(made.fds) == 1
         made.close()

@@ -9,7 +9,7 @@ from mindbot_config.host.cgroups import Mount, Mounts
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import oom_killer as oom
-from mindbot_supervisor.monitoring.oom_killer import Oom, jobs_killed, read
+from mindbot_supervisor.monitoring.oom_killer import OomKiller, jobs_killed, read
 from mindbot_worker.protocol.heartbeat import Ended
 from unit.core.build import Driver, beat, call
 
@@ -64,9 +64,9 @@ def host(request, tmp_path, monkeypatch):
     return made
 
 
-def watching(host: Host) -> tuple[Oom, Log]:
+def watching(host: Host) -> tuple[OomKiller, Log]:
     log = Log()
-    watch = Oom(host.mounts(), log)
+    watch = OomKiller(host.mounts(), log)
     watch.spawned(A, 100, 0.0)
     watch.spawned(B, 200, 0.0)
     return watch, log
@@ -169,11 +169,11 @@ class KernelLog:
         return pids
 
 
-def in_a_call() -> tuple[Driver, Oom, KernelLog]:
+def in_a_call() -> tuple[Driver, OomKiller, KernelLog]:
     driver, log = Driver(), KernelLog()
     driver.fill()
     driver.beat(A, calls=(call(1, pid=500), call(2, pid=600)))
-    return driver, Oom(Mounts(), log), log
+    return driver, OomKiller(Mounts(), log), log
 
 
 def over(outcome: str):

@@ -189,7 +189,7 @@ def test_what_a_daemon_before_us_recorded_belongs_to_its_worker(host, tree):
     host.start(702, 1, started=8.0)
     look(tree)
     tree.take(700, Ref(3, 2))
-    tree.recall(Ref(3, 2), [(701, 7.0), (702, 7.5)])
+    tree.restore_members(Ref(3, 2), [(701, 7.0), (702, 7.5)])
     assert look(tree)[Ref(3, 2)] == [700, 701], "702 is another process by now"
     tree.forget(Ref(3, 2))
     assert not tree.recorded

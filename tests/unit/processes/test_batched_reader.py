@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mindbot_supervisor.processes.pipes import worker_pipes
-from mindbot_supervisor.processes.pipes.worker_pipes import Batches
+from mindbot_supervisor.processes.pipes.worker_pipes import BatchedReader
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,7 +17,7 @@ class Pipes:
     def __init__(self, many: int) -> None:
         self.ends = [os.pipe() for _ in range(many)]
         self.got: asyncio.Queue[bytes] = asyncio.Queue()
-        self.batches = Batches()
+        self.batches = BatchedReader()
         for reader, _ in self.ends:
             self.batches.add(reader, lambda fd=reader: self.got.put_nowait(os.read(fd, 100)))
 

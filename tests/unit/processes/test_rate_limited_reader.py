@@ -11,9 +11,9 @@ import pytest
 from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_supervisor.processes.pipes import rate_limited_reader
 from mindbot_supervisor.processes.pipes.heartbeat_rate_limit import LINES, LINES_BURST
-from mindbot_supervisor.processes.pipes.rate_limited_reader import BURST, RATE, PacedReader
+from mindbot_supervisor.processes.pipes.rate_limited_reader import BURST, RATE, RateLimitedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
-from mindbot_supervisor.processes.pipes.worker_pipes import Batches, Running
+from mindbot_supervisor.processes.pipes.worker_pipes import BatchedReader, RunningWorker
 
 DEADLINE = 30.0
 
@@ -57,7 +57,7 @@ async def test_everything_comes_in_order_however_little_is_taken_at_once(pipe):
         taken.extend(data[:1000])
         return min(len(data), 1000)
 
-    reader = PacedReader(Descriptor(pipe[0]), take, ended.set)
+    reader = RateLimitedReader(Descriptor(pipe[0]), take, ended.set)
     reader.start()
     data = os.urandom(200_000)
     thread = writing(pipe[1], data)
@@ -70,7 +70,7 @@ async def test_everything_comes_in_order_however_little_is_taken_at_once(pipe):
 
 async def test_others_have_their_turn_between_two_pieces(pipe):
     turns = []
-    reader = PacedReader(Descriptor(pipe[0]), lambda data: turns.append("pipe") or 1)
+    reader = RateLimitedReader(Descriptor(pipe[0]), lambda data: turns.append("pipe") or 1)
 
     async def other():
         while turns.count("pipe") < 20:
@@ -94,7 +94,7 @@ async def test_a_flood_is_read_no_faster_than_allowed_and_never_left_alone(pipe,
         times.append(time.monotonic())
         return len(data)
 
-    reader = PacedReader(Descriptor(pipe[0]), take)
+    reader = RateLimitedReader(Descriptor(pipe[0]), take)
     reader.start()
     began = time.monotonic()
     writing(pipe[1], b"y\n" * 8 * 1024 * 1024)
@@ -108,7 +108,7 @@ async def test_a_flood_is_read_no_faster_than_allowed_and_never_left_alone(pipe,
 
 async def test_after_stop_nothing_is_given_and_what_is_left_can_be_had(pipe):
     given = []
-    reader = PacedReader(Descriptor(pipe[0]), lambda data: given.append(data) or 1)
+    reader = RateLimitedReader(Descriptor(pipe[0]), lambda data: given.append(data) or 1)
     os.write(pipe[1], b"abcdef")
     reader.start()
     await until(lambda: given)
@@ -137,8 +137,10 @@ class Child:
 async def running():
     child, written, lines, dropped = Child(), [], [], []
     output = Output(lambda *record: written.append(record))
-    batches = Batches()
-    made = Running(child, output, batches, lambda line, _: lines.append(line), lambda count, _: dropped.append(count))
+    batches = BatchedReader()
+    made = RunningWorker(
+        child, output, batches, lambda line, _: lines.append(line), lambda count, _: dropped.append(count)
+    )
     made.watch(lambda: None)
     yield made, child, written, lines, dropped
     batches.close()

@@ -1,4 +1,4 @@
-"""What comes of a start: born, failed, or the host ran short; and nothing is left of what came to nothing."""
+"""What comes of a start: started, failed, or the host ran short; and nothing is left of what came to nothing."""
 
 import asyncio
 import errno
@@ -14,8 +14,8 @@ import pytest
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.processes.launching import child_process, executable_check
-from mindbot_supervisor.processes.launching.launch_options import Launch
-from mindbot_supervisor.processes.launching.worker_launcher import Launcher
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
+from mindbot_supervisor.processes.launching.worker_launcher import WorkerLauncher
 
 A = Ref(0, 1)
 SHORT = [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM]
@@ -28,13 +28,13 @@ def open_files() -> list[str]:
 class Told:
     """What the engine would be told."""
 
-    def __init__(self, launch: Launch) -> None:
-        self.born: list[child_process.Child] = []
+    def __init__(self, launch: LaunchOptions) -> None:
+        self.started: list[child_process.Child] = []
         self.failed: list[str] = []
         self.short: list[str] = []
-        self.launcher = Launcher(
+        self.launcher = WorkerLauncher(
             launch,
-            born=lambda ref, born: self.born.append(born),
+            started=lambda ref, child: self.started.append(child),
             failed=lambda ref, why: self.failed.append(why),
             ran_short=lambda ref, why: self.short.append(why),
             orphaned=lambda refs: None,
@@ -42,8 +42,8 @@ class Told:
         )
 
 
-def launch(start: Callable[..., Any] = subprocess.Popen, agent: str = "") -> Launch:
-    return Launch([sys.executable, "-c", "import sys; sys.stdin.read()"], dict(os.environ), "/tmp", agent, start)
+def launch(start: Callable[..., Any] = subprocess.Popen, agent: str = "") -> LaunchOptions:
+    return LaunchOptions([sys.executable, "-c", "import sys; sys.stdin.read()"], dict(os.environ), "/tmp", agent, start)
 
 
 def raising(number: int) -> Callable[..., Any]:
@@ -58,7 +58,7 @@ async def test_what_the_host_is_short_of_at_the_fork_is_no_failure(number):
     before = open_files()
     told = Told(launch(raising(number)))
     told.launcher.start(A)
-    assert not told.failed and not told.born
+    assert not told.failed and not told.started
     (why,) = told.short
     assert os.strerror(number) in why and "\n" not in why
     assert open_files() == before
@@ -74,7 +74,7 @@ async def test_what_is_wrong_with_the_program_is_a_failure(number):
 
 
 async def test_a_program_that_is_not_there_is_told_in_words():
-    told = Told(Launch(["./nothing"], dict(os.environ), "/tmp"))
+    told = Told(LaunchOptions(["./nothing"], dict(os.environ), "/tmp"))
     told.launcher.start(A)
     assert told.failed == [f"cannot start ./nothing: {executable_check.problem(['./nothing'], os.environ)}"]
 
@@ -126,7 +126,7 @@ async def test_a_template_that_the_host_has_nothing_left_for_is_not_given_up(num
         if at == "watch":
             patched.setattr(os, "pidfd_open", raising(number))
         told.launcher.start(A)
-    assert len(told.short) == 1 and not told.failed and not told.born, "no worker is started by exec for that"
+    assert len(told.short) == 1 and not told.failed and not told.started, "no worker is started by exec for that"
     assert [each.returncode for each in started] == ([] if at == "fork" else [-9])
     assert open_files() == before
     assert told.launcher.withdraw(A), "the launcher keeps nothing of it"
@@ -138,7 +138,7 @@ async def test_whoever_is_asked_for_is_told_once_and_the_ends_are_closed():
     told = Told(launch())
     before = open_files()
     told.launcher.start(A)
-    (born,) = told.born
+    (born,) = told.started
     assert isinstance(born.pidfd, Descriptor)
     born.signal(9)
     pidfd = born.pidfd.fileno()

@@ -21,11 +21,11 @@ from mindbot_config.output.redaction import Redactor
 from mindbot_config.settings import Settings
 from mindbot_supervisor.core.calls.recovery_state import Terms
 from mindbot_supervisor.daemon.configuration import run_mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.observability.logging.log_sink import Sink
 from mindbot_supervisor.processes.launching import executable_check
 from mindbot_supervisor.processes.launching.child_environment import for_children
-from mindbot_supervisor.processes.launching.launch_options import Launch, StartProcess
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions, StartProcess
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
 from mindbot_supervisor.recovery.livekit import LiveKitApi
 from mindbot_supervisor.recovery.recovery_tasks import Rescuer
@@ -70,11 +70,11 @@ def check_room(loaded: Loaded, descriptors: DescriptorLimit) -> None:
 
 def launch(
     loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str], start: StartProcess = subprocess.Popen
-) -> Launch:
+) -> LaunchOptions:
     """`extra` is what the local services add to the environment; `start` gives processes their limits."""
     environ = {**for_children(loaded.environ), **extra}
     settings = loaded.settings
-    return Launch(
+    return LaunchOptions(
         run_mode.worker_command(settings), environ, str(runtime_dir), run_mode.template_agent(settings), start
     )
 

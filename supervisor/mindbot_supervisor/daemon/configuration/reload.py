@@ -19,10 +19,10 @@ from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.model import Reason
 from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, run_mode
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
-from mindbot_supervisor.daemon.engine import Engine
+from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.errors import Refused, SupervisorError
 from mindbot_supervisor.observability.status import Json
-from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
 
 FIXED = frozenset({"socket", "runtime_dir", "state_dir", "http.listen", "log.file", "log.format", "pool.command"})
@@ -55,7 +55,7 @@ class Difference:
         return found
 
 
-def difference(old: Loaded, new: Loaded, before: Launch, after: Launch) -> Difference:
+def difference(old: Loaded, new: Loaded, before: LaunchOptions, after: LaunchOptions) -> Difference:
     """What changed between two loads, and between what their workers are started with."""
     then, now = values(old.settings), values(new.settings)
     keys = tuple(key for key in then if then[key] != now[key])
@@ -91,14 +91,14 @@ class Reloader:
 
     loaded: Loaded
     load: Callable[[], Loaded]
-    launch_of: Callable[[Loaded], Launch]
+    launch_of: Callable[[Loaded], LaunchOptions]
     followed: Callable[[Loaded], None]
     note: Callable[..., None]
     engine: Engine
     mode: Mode
     runtime_dir: Path
     descriptors: DescriptorLimit
-    before: Launch | None = None
+    before: LaunchOptions | None = None
     """What workers were started with before the last reload."""
     _seen: tuple[Path | None, tuple[int, int, int]] | None = None
     """The env file at the last look, and its stamp."""

@@ -17,7 +17,7 @@ StartProcess = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchOptions:
     """The command line, the environment, the runtime directory."""
 
     command: Sequence[str]

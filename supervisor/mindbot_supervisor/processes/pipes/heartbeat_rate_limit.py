@@ -16,7 +16,7 @@ BYTES, BYTES_BURST = 128 * 1024.0, 512 * 1024.0
 
 
 @dataclass(slots=True)
-class BeatBudget:
+class HeartbeatRateLimit:
     """One worker's. `dropped` is how many lines were passed over since somebody set it to 0."""
 
     now: float

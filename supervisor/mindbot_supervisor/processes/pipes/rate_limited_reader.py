@@ -28,7 +28,7 @@ class Source(Protocol):
     def fileno(self) -> int: ...
 
 
-class PacedReader:
+class RateLimitedReader:
     """Gives what comes from `source` to `take`, from `start` to `stop`; it is stopped before its owner closes it."""
 
     def __init__(self, source: Source, take: Take, ended: Callable[[], None] = lambda: None) -> None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from mindbot_supervisor.processes.launching.child_process import Child
-from mindbot_supervisor.processes.pipes.heartbeat_rate_limit import BeatBudget
-from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
+from mindbot_supervisor.processes.pipes.heartbeat_rate_limit import HeartbeatRateLimit
+from mindbot_supervisor.processes.pipes.rate_limited_reader import RateLimitedReader
 from mindbot_supervisor.processes.pipes.worker_output import Lines, Output
 from mindbot_worker.protocol import heartbeat
 
@@ -19,7 +19,7 @@ REST = 0.05
 """Seconds between two batches that follow each other closely; after a longer silence a pipe is read at once."""
 
 
-class Batches:
+class BatchedReader:
     """Calls each pipe's reader when there is something to read: many pipes together, at most every REST seconds."""
 
     def __init__(self) -> None:
@@ -74,18 +74,18 @@ BeatsDropped = Callable[[int, float], None]
 """Is told how many lines were passed over because the worker sends too many, and when."""
 
 
-class Running:
+class RunningWorker:
     """Reads from `watch` to `close`."""
 
     def __init__(
-        self, child: Child, output: Output, batches: Batches, take_beat: TakeBeat, dropped: BeatsDropped
+        self, child: Child, output: Output, batches: BatchedReader, take_beat: TakeBeat, dropped: BeatsDropped
     ) -> None:
         self.child, self.output = child, output
         self.beats = Lines(heartbeat.LINE_MAX)
-        self._budget = BeatBudget(time.monotonic())
+        self._budget = HeartbeatRateLimit(time.monotonic())
         self._batches, self._take_beat, self._dropped = batches, take_beat, dropped
         self._loop = asyncio.get_running_loop()
-        self._reader = PacedReader(child.output, lambda data: self.output.feed(data, time.monotonic()))
+        self._reader = RateLimitedReader(child.output, lambda data: self.output.feed(data, time.monotonic()))
         self._in_a_row = 0
         """Bytes of beats without a rest."""
         self._resting: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""The servers from which job processes are forked, one for each template: whose end concerns which workers."""
+"""The forkservers of job processes, one for each template: watched, so that their workers are told of their end."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ RETRY = 1.0
 
 
 @dataclass(slots=True)
-class _Jobserver:
+class _JobForkserver:
     pid: int
     users: set[Ref]
     pidfd: Descriptor | None = None
 
 
-class Jobservers:
-    """`orphaned` is told of workers that can start no further job process; `lost`, whose job server has ended."""
+class JobForkservers:
+    """Watches job forkservers. `orphaned` is told of workers that can start no further job process; `lost` is told the
+    pid of a template whose job forkserver has ended.
+    """
 
     def __init__(self, orphaned: Callable[[list[Ref]], None], lost: Callable[[int], None]) -> None:
         self._orphaned, self._lost = orphaned, lost
-        self._by_template: dict[int, _Jobserver] = {}
+        self._by_template: dict[int, _JobForkserver] = {}
 
     def watch(self, pid: int, template: int, users: Iterable[Ref] = ()) -> None:
-        self._by_template[template] = _Jobserver(pid, set(users))
+        self._by_template[template] = _JobForkserver(pid, set(users))
         self._watch(template)
 
     def _watch(self, template: int) -> None:
@@ -52,17 +54,17 @@ class Jobservers:
             self._by_template[template].users.add(ref)
 
     def of(self, template: int) -> int | None:
-        """Its pid."""
+        """The pid of the job forkserver of this template."""
         found = self._by_template.get(template)
         return found.pid if found is not None else None
 
     def left(self, ref: Ref) -> None:
-        """This worker is gone."""
+        """Forget a worker that is gone."""
         for each in self._by_template.values():
             each.users.discard(ref)
 
     def known(self) -> list[tuple[int, int, list[Ref]]]:
-        """Pid, template and users of each, for a handover."""
+        """Pid, pid of the template, and workers of each, for an upgrade."""
         return [(each.pid, template, sorted(each.users)) for template, each in self._by_template.items()]
 
     def close(self) -> None:
@@ -83,7 +85,7 @@ class Jobservers:
             self._orphaned(sorted(gone.users))
 
 
-def _unwatch(server: _Jobserver) -> None:
+def _unwatch(server: _JobForkserver) -> None:
     if server.pidfd is not None:
         asyncio.get_running_loop().remove_reader(server.pidfd.fileno())
         server.pidfd.close()

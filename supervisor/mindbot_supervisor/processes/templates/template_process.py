@@ -1,4 +1,4 @@
-"""One template process: started once, asked to fork workers, and watched like any child."""
+"""One template: the process that imported the agent once, and the workers that it was asked to fork."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from typing import Any, Protocol
 from mindbot_config.host.descriptors import Descriptor, close_all
 from mindbot_supervisor.core.workers.model import Exit, Ref
 from mindbot_supervisor.processes.launching.child_process import Pipes, pipe, reap, signal_to, unblock, watched
-from mindbot_supervisor.processes.launching.launch_options import Launch
-from mindbot_supervisor.processes.pipes.rate_limited_reader import PacedReader
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
+from mindbot_supervisor.processes.pipes.rate_limited_reader import RateLimitedReader
 from mindbot_supervisor.processes.pipes.worker_output import Output
 from mindbot_worker.protocol import template_messages
 
 
 class Owner(Protocol):
-    """Who is told what a template says and how it ends."""
+    """Whoever is told what a template process says and how it ends."""
 
-    def said(self, template: Template, message: Mapping[str, Any]) -> None: ...
+    def heard(self, process: TemplateProcess, message: Mapping[str, Any]) -> None: ...
 
-    def gone(self, template: Template, how: str) -> None: ...
+    def gone(self, process: TemplateProcess, how: str) -> None: ...
 
 
 @dataclass(slots=True)
-class Template:
-    """A running template; its descriptors are ours. `socket` is None once it was told to end."""
+class TemplateProcess:
+    """A running template process; the descriptors are ours. `socket` is None once the process was told to end."""
 
     pid: int
     pidfd: Descriptor
@@ -42,12 +42,12 @@ class Template:
     writer: Output
     owner: Owner
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-    """None for one that an earlier version of this program started."""
-    reader: PacedReader | None = field(default=None, repr=False)
+    """None for a process that an earlier version of this program started."""
+    reader: RateLimitedReader | None = field(default=None, repr=False)
 
     @classmethod
-    def start(cls, launch: Launch, writer: Output, owner: Owner) -> Template:
-        """Start the one that `launch` wants. Raises OSError."""
+    def start(cls, launch: LaunchOptions, writer: Output, owner: Owner) -> TemplateProcess:
+        """Start the template process that `launch` wants. Raises OSError."""
         with contextlib.ExitStack() as undo:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.enter_context(ours)
@@ -73,7 +73,7 @@ class Template:
     def watch(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.pidfd.fileno(), self._ended)
-        self.reader = PacedReader(self.output, lambda data: self.writer.feed(data, time.monotonic()))
+        self.reader = RateLimitedReader(self.output, lambda data: self.writer.feed(data, time.monotonic()))
         self.reader.start()
         if self.socket is not None:
             loop.add_reader(self.socket.fileno(), self._hear)
@@ -85,7 +85,7 @@ class Template:
         template_messages.send(self.socket, message, pipes.theirs() if pipes is not None else ())
 
     def end(self) -> None:
-        """Let it end: it does when the socket closes. Workers that it forked are not concerned."""
+        """End the process by closing its socket. Workers that it forked are not concerned."""
         if self.socket is not None:
             asyncio.get_running_loop().remove_reader(self.socket.fileno())
             self.socket.close()
@@ -108,7 +108,7 @@ class Template:
             return
         message, fds = received
         close_all(*fds)
-        self.owner.said(self, message)
+        self.owner.heard(self, message)
 
     def _ended(self) -> None:
         ended = reap(self.pidfd, self.popen)
@@ -148,16 +148,18 @@ ASKED_MAX = 16
 
 
 @dataclass(slots=True)
-class Image:
-    template: Template
-    launch: Launch
+class Template:
+    """A template process, what its workers are started with, and the forks that it has not answered yet."""
+
+    process: TemplateProcess
+    launch: LaunchOptions
     began: float = field(default_factory=time.monotonic)
     ready: bool = False
     stale: bool = False
     """The code on disk is no longer what it has imported."""
     _asked: dict[Ref, tuple[Pipes, asyncio.TimerHandle]] = field(default_factory=dict)
 
-    def fits(self, launch: Launch) -> bool:
+    def fits(self, launch: LaunchOptions) -> bool:
         return self.launch == launch and not self.stale
 
     def age(self) -> float:
@@ -168,20 +170,20 @@ class Image:
         pipes = Pipes.open()
         request = {"say": template_messages.FORK, "worker": str(ref), "environ": self.launch.own_environ(ref)}
         try:
-            self.template.ask(request, pipes)
+            self.process.ask(request, pipes)
         except OSError:
             pipes.close()
             raise
-        timer = asyncio.get_running_loop().call_later(FORK_TIMEOUT, self.template.kill)
+        timer = asyncio.get_running_loop().call_later(FORK_TIMEOUT, self.process.kill)
         self._asked[ref] = (pipes, timer)
 
     @property
     def busy(self) -> bool:
-        """It was asked for as many workers as it is asked for at a time."""
+        """Whether ASKED_MAX forks are unanswered."""
         return len(self._asked) >= ASKED_MAX
 
-    def owes(self, ref: Ref) -> bool:
-        """It was asked for this worker, and has not answered yet."""
+    def is_forking(self, ref: Ref) -> bool:
+        """Whether the fork of this worker is unanswered."""
         return ref in self._asked
 
     def answered(self, worker: str) -> tuple[Ref, Pipes] | None:
@@ -195,12 +197,12 @@ class Image:
         return ref, pipes
 
     def end(self) -> list[Ref]:
-        """It forks no more and ends by itself; its workers go on. Returns those that it still owed."""
-        self.template.end()
-        return self.forsaken()
+        """Let the process end; its workers go on. Returns the workers whose fork is unanswered."""
+        self.process.end()
+        return self.give_back_unanswered()
 
-    def forsaken(self) -> list[Ref]:
-        """Those that it owed, and will not deliver."""
+    def give_back_unanswered(self) -> list[Ref]:
+        """The workers whose fork is unanswered; their pipes are closed."""
         owed, self._asked = self._asked, {}
         for pipes, timer in owed.values():
             timer.cancel()

@@ -1,7 +1,7 @@
-"""Which template forks workers: it is built, kept fitting, followed by the next one, and built again when it is lost.
+"""Selects the template from which workers are forked, builds the next one, and replaces one that ended.
 
-One that no longer fits settings, environment or code goes on until the next one is ready. Where none can be built, the
-workers are started by exec, and it is tried again later.
+A template that no longer fits settings, environment or code stays in use until the next one is ready. Where none can
+be built, workers are started by exec, and the next attempt follows after a back-off.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core import log_events
 from mindbot_supervisor.core.workers.first_start import CONFIG_ERROR
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.processes.launching.launch_options import Launch
+from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
 from mindbot_supervisor.processes.pipes.worker_output import Output
-from mindbot_supervisor.processes.templates.template_process import FORK_TIMEOUT, Image, Template
+from mindbot_supervisor.processes.templates.template_process import FORK_TIMEOUT, Template, TemplateProcess
 from mindbot_worker.protocol import template_messages
 
 BUILD_TIMEOUT = 120.0
@@ -36,217 +36,221 @@ Note = Callable[..., None]
 """Takes event, level and fields."""
 
 
-class Midwife(Protocol):
-    """Who wants workers of the image."""
+class TemplateUser(Protocol):
+    """Whoever wants workers forked: the worker launcher."""
 
-    def serve(self) -> None:
-        """There is an image that fits, or none is needed any more to know: start those who wait."""
+    def start_waiting(self) -> None:
+        """Start the workers that wait: a template is ready, or it is known that its code has not changed."""
 
-    def serve_by_exec(self) -> None:
-        """There will be no image for a while."""
+    def exec_waiting(self) -> None:
+        """Start the workers that wait by exec: there will be no template for a while."""
 
     def agent_failed(self, why: str) -> bool:
-        """The agent can never work. True: that is the end of all, and nothing else is to be tried."""
+        """Report that the agent can never work. True: the daemon gives up, and nothing else is to be tried."""
 
-    def run_short(self, why: str) -> None:
-        """The host has nothing left to build an image with: those who wait are to ask again."""
+    def report_shortage(self, why: str) -> None:
+        """Report that the host has nothing left to build a template with: no worker waits any longer."""
 
-    def wait_again(self, refs: list[Ref]) -> None:
-        """These were asked of an image that will not deliver them."""
+    def put_back(self, refs: list[Ref]) -> None:
+        """Let these workers wait again: the template that was asked for them will not fork them."""
 
-    def delivered(self, image: Image, message: Mapping[str, Any]) -> None:
-        """A worker was forked, or could not be."""
+    def fork_answered(self, template: Template, message: Mapping[str, Any]) -> None:
+        """Take the answer of a template: a worker was forked, or could not be."""
 
-    def built(self, image: Image, jobserver: int) -> None:
-        """A new image is in use, with a job server of this pid; 0: it has none."""
+    def template_ready(self, template: Template, jobserver: int) -> None:
+        """Note that a new template is in use, with a job forkserver of this pid; 0: it has none."""
 
 
-class Images:
-    """Of all templates the one in use, the one that is being built to follow it, and those that are ending."""
+class TemplateSelection:
+    """Owns all templates: the current one, the next one that is being built, and those that are ending."""
 
-    def __init__(self, launch: Launch, midwife: Midwife) -> None:
+    def __init__(self, launch: LaunchOptions, user: TemplateUser) -> None:
         self.launch = launch
         self.note: Note = lambda *_, **__: None
         self.why_none = ""
-        """Why there is none at the moment, for the status."""
-        self.in_use: Image | None = None
-        self.coming: Image | None = None
+        """Why there is no template at the moment, for the status."""
+        self.current: Template | None = None
+        self.next_template: Template | None = None
         self.checking = False
         """The template in use looks whether the code on disk has changed."""
-        self._midwife = midwife
+        self._user = user
         self._loop = asyncio.get_running_loop()
-        self._ending: dict[int, Template] = {}
-        self._given_up: dict[str, float] = {}
+        self._ending: dict[int, TemplateProcess] = {}
+        self._no_template_until: dict[str, float] = {}
         """Until when, on the monotonic clock, no template is tried for an agent."""
         self._failures = self._short_lives = 0
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._closing = False
 
-    # -- what is asked of them -----------------------------------------------------------------------------------------
+    # -- for the launcher ----------------------------------------------------------------------------------------------
 
-    def fitting(self) -> Image | None:
-        return self.in_use if self.in_use is not None and self.in_use.fits(self.launch) else None
+    def current_if_fitting(self) -> Template | None:
+        return self.current if self.current is not None and self.current.fits(self.launch) else None
 
-    def owe(self, ref: Ref) -> bool:
-        """Whether one of them was asked for this worker and has not answered yet."""
-        return any(image is not None and image.owes(ref) for image in (self.in_use, self.coming))
+    def is_forking(self, ref: Ref) -> bool:
+        """Whether a template was asked for this worker and has not answered yet."""
+        return any(template is not None and template.is_forking(ref) for template in (self.current, self.next_template))
 
-    def is_coming(self) -> bool:
-        """Whether it is worth waiting for the next one, which is being built by now. Raises OSError where the host has
-        nothing left to start it with.
+    def await_next(self) -> bool:
+        """Build the next template where one may be built; whether there is one to wait for.
+
+        Raises OSError where the host has nothing left to start it with.
         """
-        if not self.launch.agent or time.monotonic() < self._given_up.get(self.launch.agent, 0.0):
+        if not self.launch.agent or time.monotonic() < self._no_template_until.get(self.launch.agent, 0.0):
             return False
-        if self.coming is None or self.coming.launch != self.launch:
+        if self.next_template is None or self.next_template.launch != self.launch:
             self._build()
-        return self.coming is not None
+        return self.next_template is not None
 
     def prepare(self) -> None:
-        """Build one if there is none that fits."""
-        if self.launch.agent and self.fitting() is None and self.coming is None:
+        """Build a template if there is none that fits."""
+        if self.launch.agent and self.current_if_fitting() is None and self.next_template is None:
             self._build_soon()
 
     def check_code(self) -> None:
-        """An operator wants new workers: the next ones must not run code that has changed on disk since."""
-        image = self.in_use
-        if image is None or self.checking or self.coming is not None:
+        """Ask the template whether its code has changed on disk: an operator wants new workers to run the new code."""
+        template = self.current
+        if template is None or self.checking or self.next_template is not None:
             return
         try:
-            image.template.ask({"say": template_messages.CHANGED})
+            template.process.ask({"say": template_messages.CHANGED})
         except OSError:
             return
         self.checking = True
-        self._loop.call_later(FORK_TIMEOUT, self._checked, image, [])
+        self._loop.call_later(FORK_TIMEOUT, self._checked, template, [])
 
     def resume(self, pid: int, pidfd: int, sock: int, output: int, *, fits: bool) -> None:
         """Go on with the template of the version before this one."""
         sock_of_it, writer = socket.socket(fileno=sock), self._output()
-        template = Template(pid, Descriptor(pidfd), sock_of_it, Descriptor(output), writer, self)
-        image = Image(template, self.launch, ready=True)
-        template.watch()
+        process = TemplateProcess(pid, Descriptor(pidfd), sock_of_it, Descriptor(output), writer, self)
+        template = Template(process, self.launch, ready=True)
+        process.watch()
         if fits and self.launch.agent:
-            self.in_use = image
+            self.current = template
             self.check_code()
         else:
-            self._retire(image)
+            self._retire(template)
 
     def pids(self) -> set[int]:
-        return {*(image.template.pid for image in (self.in_use, self.coming) if image is not None), *self._ending}
+        return {
+            *(template.process.pid for template in (self.current, self.next_template) if template is not None),
+            *self._ending,
+        }
 
-    def jobserver_lost(self, template: int) -> None:
-        """No job process can be forked any more from this template's image: it is built anew."""
-        image = self.in_use
-        if image is not None and image.template.pid == template and not self._closing:
-            self.in_use, self.checking = None, False
-            self._retire(image)
+    def jobserver_lost(self, template_pid: int) -> None:
+        """Build a new template in place of this one, for which no job process can be forked any more."""
+        template = self.current
+        if template is not None and template.process.pid == template_pid and not self._closing:
+            self.current, self.checking = None, False
+            self._retire(template)
             self.note(
-                log_events.TEMPLATE_LOST, "warning", pid=template, detail="its job server ended; a new one is built"
+                log_events.TEMPLATE_LOST, "warning", pid=template_pid, detail="its job server ended; a new one is built"
             )
             self._build_soon()
 
     async def close(self) -> None:
-        """End all templates; their workers are gone by now."""
+        """End all templates. Their workers are gone by now."""
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-        for image in (self.in_use, self.coming):
-            if image is not None:
-                self._retire(image)
-        self.in_use = self.coming = None
+        for template in (self.current, self.next_template):
+            if template is not None:
+                self._retire(template)
+        self.current = self.next_template = None
         deadline = self._loop.time() + CLOSE_TIMEOUT
         while self._ending:
             self._ended.clear()
             try:
                 await asyncio.wait_for(self._ended.wait(), max(deadline - self._loop.time(), 0.01))
             except TimeoutError:
-                for template in self._ending.values():
-                    template.kill()
+                for process in self._ending.values():
+                    process.kill()
                 deadline = self._loop.time() + CLOSE_TIMEOUT
 
     # -- building ------------------------------------------------------------------------------------------------------
 
     def _build_soon(self) -> None:
-        """Now, or as soon as the host has what it takes."""
+        """Build the next template now, or as soon as the host has what it takes."""
         try:
             self._build()
         except OSError as exc:
             self._schedule(RETRY_FIRST)
-            self._midwife.run_short(f"cannot start a template: {resource_shortage.explain(exc)}")
+            self._user.report_shortage(f"cannot start a template: {resource_shortage.explain(exc)}")
 
     def _build(self) -> None:
-        """Raises OSError where the host has nothing left to start it with."""
-        if self.coming is not None:
-            self._retire(self.coming)
-            self.coming = None
+        """Start to build the next template. Raises OSError where the host has nothing left to start it with."""
+        if self.next_template is not None:
+            self._retire(self.next_template)
+            self.next_template = None
         launch = self.launch
         try:
-            template = Template.start(launch, self._output(), self)
+            process = TemplateProcess.start(launch, self._output(), self)
         except OSError as exc:
             if resource_shortage.is_one(exc):
                 raise
             self._give_up(f"the template cannot be started: {exc.strerror}", RETRY_MAX)
             return
-        self.coming = Image(template, launch)
-        template.watch()
-        self._loop.call_later(BUILD_TIMEOUT, self._overdue, self.coming)
+        self.next_template = Template(process, launch)
+        process.watch()
+        self._loop.call_later(BUILD_TIMEOUT, self._overdue, self.next_template)
 
-    def _overdue(self, image: Image) -> None:
-        if image is self.coming:
-            image.template.kill()
+    def _overdue(self, template: Template) -> None:
+        if template is self.next_template:
+            template.process.kill()
 
-    def _take_over(self, image: Image, message: Mapping[str, Any]) -> None:
-        """The new template is ready: it forks from now on, and the one before ends."""
-        if image is not self.coming:
+    def _take_over(self, template: Template, message: Mapping[str, Any]) -> None:
+        """Fork from the template that has become ready, and end the one before."""
+        if template is not self.next_template:
             return
-        before, self.in_use, self.coming = self.in_use, image, None
+        before, self.current, self.next_template = self.current, template, None
         self.checking = False
-        image.ready, self._failures, self.why_none = True, 0, ""
+        template.ready, self._failures, self.why_none = True, 0, ""
         if before is not None:
             self._retire(before)
-        self._midwife.built(image, int(message.get("jobserver") or 0))
-        self.note(log_events.TEMPLATE_READY, "info", pid=image.template.pid, after=round(image.age(), 3))
-        self._midwife.serve()
+        self._user.template_ready(template, int(message.get("jobserver") or 0))
+        self.note(log_events.TEMPLATE_READY, "info", pid=template.process.pid, after=round(template.age(), 3))
+        self._user.start_waiting()
 
-    def _retire(self, image: Image) -> None:
-        self._ending[image.template.pid] = image.template
-        self._midwife.wait_again(image.end())
+    def _retire(self, template: Template) -> None:
+        self._ending[template.process.pid] = template.process
+        self._user.put_back(template.end())
 
-    def _refused(self, image: Image, why: str, retry_in: float) -> None:
-        """This agent cannot be forked, or not be imported at all: then exec, where a worker says so itself."""
-        self._retire(image)
-        if image is self.coming:
-            self.coming = None
-            if image.launch == self.launch:
+    def _refused(self, template: Template, why: str, retry_in: float) -> None:
+        """Give up a template whose agent cannot be forked or imported: a worker started by exec tells the reason."""
+        self._retire(template)
+        if template is self.next_template:
+            self.next_template = None
+            if template.launch == self.launch:
                 self._give_up(why, retry_in)
 
-    def _failed(self, image: Image, why: str, code: object) -> None:
-        """It could not come up: for want of something, by a fault of the agent, or otherwise."""
-        wanted = image is self.coming and image.launch == self.launch
+    def _failed(self, template: Template, why: str, code: object) -> None:
+        """Handle a template that could not be built: by a shortage, by a fault of the agent, or otherwise."""
+        wanted = template is self.next_template and template.launch == self.launch
         if code == resource_shortage.EXIT_CODE:
-            self._ran_short(image, why)
-        elif code == CONFIG_ERROR and wanted and self._midwife.agent_failed(why):
-            self._retire(image)
-            self.coming = None
+            self._ran_short(template, why)
+        elif code == CONFIG_ERROR and wanted and self._user.agent_failed(why):
+            self._retire(template)
+            self.next_template = None
         else:
-            self._refused(image, why, self._next_retry())
+            self._refused(template, why, self._next_retry())
 
-    def _ran_short(self, image: Image, why: str) -> None:
-        """The host had nothing left for it to come up with."""
-        self._retire(image)
-        if image is self.coming:
-            self.coming = None
+    def _ran_short(self, template: Template, why: str) -> None:
+        """Handle a template that could not be built because the host had nothing left."""
+        self._retire(template)
+        if template is self.next_template:
+            self.next_template = None
             self._schedule(self._next_retry())
-            self._midwife.run_short(why)
+            self._user.report_shortage(why)
 
     def _give_up(self, why: str, retry_in: float) -> None:
-        self._given_up[self.launch.agent] = time.monotonic() + retry_in
+        self._no_template_until[self.launch.agent] = time.monotonic() + retry_in
         self.why_none = why
-        if self.in_use is not None:
-            self.in_use.stale = False  # old code that works is better than new code that does not
+        if self.current is not None:
+            self.current.stale = False  # old code that works is better than new code that does not
         self.note(log_events.TEMPLATE_REFUSED, "warning", detail=f"workers are started by exec: {why}")
         self._schedule(retry_in)
-        self._midwife.serve_by_exec()
+        self._user.exec_waiting()
 
     def _schedule(self, wait: float) -> None:
         if self._timer is not None:
@@ -258,54 +262,54 @@ class Images:
         self._failures += 1
         return min(RETRY_FIRST * 2.0 ** (self._failures - 1), RETRY_MAX)
 
-    # -- what templates say --------------------------------------------------------------------------------------------
+    # -- messages of templates -----------------------------------------------------------------------------------------
 
-    def said(self, template: Template, message: Mapping[str, Any]) -> None:
-        image = next((each for each in (self.in_use, self.coming) if each and each.template is template), None)
-        if image is None:
+    def heard(self, process: TemplateProcess, message: Mapping[str, Any]) -> None:
+        template = next((each for each in (self.current, self.next_template) if each and each.process is process), None)
+        if template is None:
             return
         match message.get("say"):
             case template_messages.READY:
-                self._take_over(image, message)
+                self._take_over(template, message)
             case template_messages.UNSAFE:
-                self._refused(image, f"{message.get('why')}; forking it would not be safe", float("inf"))
+                self._refused(template, f"{message.get('why')}; forking it would not be safe", float("inf"))
             case template_messages.FAILED:
-                self._failed(image, str(message.get("why")), message.get("code"))
+                self._failed(template, str(message.get("why")), message.get("code"))
             case template_messages.FORKED | template_messages.NOT_FORKED:
-                self._midwife.delivered(image, message)
+                self._user.fork_answered(template, message)
             case template_messages.CHANGED:
-                self._checked(image, message.get("files") or [])
+                self._checked(template, message.get("files") or [])
 
-    def gone(self, template: Template, how: str) -> None:
-        if self._ending.pop(template.pid, None) is not None or self._closing:
+    def gone(self, process: TemplateProcess, how: str) -> None:
+        if self._ending.pop(process.pid, None) is not None or self._closing:
             self._ended.set()
             return
-        if self.coming is not None and self.coming.template is template:
-            self.coming = None
+        if self.next_template is not None and self.next_template.process is process:
+            self.next_template = None
             self._give_up(f"the template ended before it was ready: {how}", self._next_retry())
-        elif self.in_use is not None and self.in_use.template is template:
-            self._lost(self.in_use, how)
+        elif self.current is not None and self.current.process is process:
+            self._lost(self.current, how)
 
-    def _lost(self, image: Image, how: str) -> None:
-        """The template is gone; workers that it has forked live on. What it was asked for, the next one does."""
-        self.in_use, self.checking = None, False
-        self.note(log_events.TEMPLATE_LOST, "warning", pid=image.template.pid, detail=f"{how}; a new one is built")
-        self._midwife.wait_again(image.forsaken())
-        self._short_lives = self._short_lives + 1 if image.age() < SHORT_LIFE else 0
+    def _lost(self, template: Template, how: str) -> None:
+        """Replace the current template, which has ended. Workers that it forked live on."""
+        self.current, self.checking = None, False
+        self.note(log_events.TEMPLATE_LOST, "warning", pid=template.process.pid, detail=f"{how}; a new one is built")
+        self._user.put_back(template.give_back_unanswered())
+        self._short_lives = self._short_lives + 1 if template.age() < SHORT_LIFE else 0
         if self._short_lives > 1:
             self._give_up(f"the template ended again soon after its start: {how}", self._next_retry())
-        elif self.coming is None:
+        elif self.next_template is None:
             self._build_soon()
 
-    def _checked(self, image: Image, files: list[str]) -> None:
-        if not self.checking or image is not self.in_use:
+    def _checked(self, template: Template, files: list[str]) -> None:
+        if not self.checking or template is not self.current:
             return
         self.checking = False
         if not files:
-            self._midwife.serve()
+            self._user.start_waiting()
             return
-        image.stale = True
-        self._given_up.pop(self.launch.agent, None)
+        template.stale = True
+        self._no_template_until.pop(self.launch.agent, None)
         shown = [os.path.basename(file) for file in files[:3]]  # noqa: PTH119
         self.note(log_events.TEMPLATE_STALE, "info", changed=shown, detail="the code has changed; a new one is built")
         self._build_soon()

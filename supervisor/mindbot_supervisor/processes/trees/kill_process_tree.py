@@ -33,7 +33,7 @@ AGAIN, PATIENCE = 0.5, 60.0
 """Seconds between two attempts where the daemon is short of descriptors, and for all of them."""
 
 
-Known = Callable[[], Collection[int]]
+OtherChildren = Callable[[], Collection[int]]
 """Asked in the loop's thread: pids of our children that are no workers."""
 Which = Callable[[ProcessTree, Collection[int]], list[Process]]
 
@@ -41,13 +41,13 @@ Ended = Callable[[Ref | None, Orphan], None]
 """Takes an orphan that was ended, and whose it was if that is known."""
 
 
-class ProcessEnd:
+class ProcessTreeKiller:
     """`ended` is told of orphans, in the loop's thread."""
 
     def __init__(self, tree: ProcessTree, ended: Ended) -> None:
         self._tree, self._ended = tree, ended
         self._ending: set[Ref] = set()
-        self._struck: dict[Ref, list[Orphan]] = {}
+        self._killed_at_once: dict[Ref, list[Orphan]] = {}
 
     @property
     def busy(self) -> bool:
@@ -58,12 +58,12 @@ class ProcessEnd:
         """The living processes of the worker, by a fresh look."""
         return await _insist(lambda: living(self._tree, ref))
 
-    def strike(self, ref: Ref) -> None:
+    def kill_known(self, ref: Ref) -> None:
         """Kill what is known of a dead worker's tree at once, without a look at what else there is: its job processes
         would answer callers whom others are about to answer, and take 0.1 s of CPU to end by themselves.
         """
         known = self._tree.known(ref)
-        self._struck[ref] = orphans_among(self._tree, known, self._tree.root_of(ref))
+        self._killed_at_once[ref] = orphans_among(self._tree, known, self._tree.root_of(ref))
         for each in known:
             try:
                 signal_one(each, signal.SIGKILL)
@@ -78,7 +78,7 @@ class ProcessEnd:
         """`end` comes for this one."""
         self._ending.add(ref)
 
-    async def end(self, ref: Ref, grace: float, known: Known) -> None:
+    async def end(self, ref: Ref, grace: float, known: OtherChildren) -> None:
         """See that nothing of a dead worker's tree stays behind, after so many seconds to end by itself.
 
         With it end orphans that can come from no other: whatever of ours still lives is younger than they.
@@ -88,7 +88,7 @@ class ProcessEnd:
                 if not await self.members(ref):
                     break
                 await asyncio.sleep(LOOK)
-            ended = {each.pid: each for each in (*self._struck.pop(ref, []), *await self.kill(ref))}
+            ended = {each.pid: each for each in (*self._killed_at_once.pop(ref, []), *await self.kill(ref))}
         finally:  # what could not be ended now is with all the rest, at the end of the pool
             self._tree.forget(ref)
             self._ending.discard(ref)
@@ -96,7 +96,7 @@ class ProcessEnd:
             self._ended(ref, orphan)
         await self._end_ownerless(ProcessTree.without_older_root, known, ref)
 
-    async def end_all(self, known: Known, grace: float) -> None:
+    async def end_all(self, known: OtherChildren, grace: float) -> None:
         """The pool has ended: nothing that came from it may stay, after so many seconds to end by itself."""
         for _ in range(round(grace / LOOK)):
             if not await _insist(partial(self._find, ProcessTree.descendants, known())):
@@ -104,7 +104,7 @@ class ProcessEnd:
             await asyncio.sleep(LOOK)
         await self._end_ownerless(ProcessTree.descendants, known, None)
 
-    async def _end_ownerless(self, which: Which, known: Known, ref: Ref | None) -> None:
+    async def _end_ownerless(self, which: Which, known: OtherChildren, ref: Ref | None) -> None:
         told: set[int] = set()
         for _ in range(ROUNDS):
             seen = await _insist(partial(self._find, which, known()))

@@ -19,14 +19,14 @@ from mindbot_supervisor.core.pool import Pool
 from mindbot_supervisor.core.workers.model import Change, Exit, Ref, Sample
 from mindbot_supervisor.monitoring import process_table
 from mindbot_supervisor.monitoring.activities import Activities, Rounds
-from mindbot_supervisor.monitoring.oom_killer import KernelLog, Oom
+from mindbot_supervisor.monitoring.oom_killer import KernelLog, OomKiller
 from mindbot_supervisor.monitoring.process_table import Key, Process
 from mindbot_supervisor.monitoring.process_tree import ProcessTree
 from mindbot_supervisor.monitoring.sampler import Look, Sampler
 from mindbot_supervisor.processes.launching.child_process import Child
-from mindbot_supervisor.processes.launching.worker_launcher import Launcher
+from mindbot_supervisor.processes.launching.worker_launcher import WorkerLauncher
 from mindbot_supervisor.processes.trees import orphan_reaper
-from mindbot_supervisor.processes.trees.kill_process_tree import ProcessEnd
+from mindbot_supervisor.processes.trees.kill_process_tree import ProcessTreeKiller
 from mindbot_supervisor.processes.trees.orphan_reaper import Orphan
 from mindbot_worker.protocol.heartbeat import Beat
 
@@ -40,7 +40,7 @@ LEFTOVER_GRACE = 1.0
 Tell = Callable[[Change], None]
 
 
-class ProcessWatch:
+class ProcessMonitor:
     """All methods belong to the loop's thread.
 
     `began` is when the daemon did, on the monotonic clock; `looked` is called after each round; `workers` gives the
@@ -50,7 +50,7 @@ class ProcessWatch:
     def __init__(
         self,
         pool: Pool,
-        launcher: Launcher,
+        launcher: WorkerLauncher,
         activities: Activities,
         *,
         began: float,
@@ -63,8 +63,8 @@ class ProcessWatch:
         self._looked_at, self._workers, self._changed = looked, workers, changed
         self._loop = asyncio.get_running_loop()
         self.tree = ProcessTree(self._contested, began=process_table.seconds_since_boot(began) - CLOCK_STEP)
-        self.ends = ProcessEnd(self.tree, self._orphan_ended)
-        self.oom = Oom(Mounts.find(), KernelLog())
+        self.ends = ProcessTreeKiller(self.tree, self._orphan_ended)
+        self.oom = OomKiller(Mounts.find(), KernelLog())
         self._sampler = Sampler(self.tree, pool.policy.memory_soft_mb, self.oom.mounts)
         sampling = activities.add("sampler", essential=True)
         self._taking = activities.add("samples", essential=True)
@@ -107,7 +107,7 @@ class ProcessWatch:
     def adopt(self, ref: Ref, pid: int, members: Iterable[Key]) -> None:
         """A worker of a daemon before us, and what that knew to belong to it."""
         self.tree.take(pid, ref)
-        self.tree.recall(ref, members)
+        self.tree.restore_members(ref, members)
 
     def heard(self, ref: Ref, beat: Beat) -> None:
         """A worker names its job processes."""

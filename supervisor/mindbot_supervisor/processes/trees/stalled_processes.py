@@ -18,10 +18,10 @@ from itertools import islice
 from mindbot_supervisor.core.calls.call_liveness import Found
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring.process_table import Process
-from mindbot_supervisor.processes.pipes.worker_pipes import Running
+from mindbot_supervisor.processes.pipes.worker_pipes import RunningWorker
 from mindbot_supervisor.processes.trees import stack_dump
 from mindbot_supervisor.processes.trees.kill_process_tree import signal_one
-from mindbot_supervisor.processes.trees.process_monitor import ProcessWatch
+from mindbot_supervisor.processes.trees.process_monitor import ProcessMonitor
 from mindbot_worker.protocol.heartbeat import Beat
 
 AT_ONCE = 8
@@ -36,7 +36,7 @@ class StalledJobs:
     """`condemned` tells whether a worker is being ended: then its stacks are all taken, and are its own."""
 
     def __init__(
-        self, processes: ProcessWatch, running: Mapping[Ref, Running], condemned: Callable[[Ref], bool]
+        self, processes: ProcessMonitor, running: Mapping[Ref, RunningWorker], condemned: Callable[[Ref], bool]
     ) -> None:
         self._processes, self._running, self._condemned = processes, running, condemned
         self._waiting: Counter[Ref] = Counter()
@@ -91,11 +91,11 @@ class StalledJobs:
             return ""
         self._waiting[ref] += 1
         try:
-            return await self._stack_alone(ref, proc, running)
+            return await self._stack_with_lock(ref, proc, running)
         finally:
             self._waiting -= Counter({ref: 1})  # which leaves out those that have none
 
-    async def _stack_alone(self, ref: Ref, proc: Process, running: Running) -> str:
+    async def _stack_with_lock(self, ref: Ref, proc: Process, running: RunningWorker) -> str:
         async with running.stack_lock:
             if self._condemned(ref) or running.output.dumping:
                 return ""
