@@ -10,7 +10,7 @@ import pytest
 from mindbot_supervisor.core.workers.model import Ref
 from mindbot_supervisor.monitoring import process_table
 from mindbot_supervisor.processes import leftover_workers
-from mindbot_supervisor.processes.leftover_workers import Pidfiles
+from mindbot_supervisor.processes.leftover_workers import WorkerRecords
 
 A = Ref(0, 1)
 
@@ -28,10 +28,10 @@ def recorded(folder, **changes):
 
 
 def test_what_is_written_is_read_back_with_what_belongs_to_it(tmp_path, child):
-    files = Pidfiles(tmp_path)
+    files = WorkerRecords(tmp_path)
     files.write(A, child.pid, members=[(7, 1.25), (5, 2.0)])
     files.write(A, child.pid, termed=True, members=[(7, 1.25)])
-    (found,), names = Pidfiles(tmp_path).leftovers()
+    (found,), names = WorkerRecords(tmp_path).leftovers()
     assert (found.ref, found.pid, found.termed, found.members) == (A, child.pid, True, ((7, 1.25),))
     assert found.started == process_table.started_at(psutil.Process(child.pid))
     assert names == [A]
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back_with_what_belongs_to_it(tmp_path, child):
     ids=["started", "boot", "no boot", "pid"],
 )
 def test_another_process_is_never_taken_for_the_worker_and_the_name_stays_used(tmp_path, child, change):
-    files = Pidfiles(tmp_path)
+    files = WorkerRecords(tmp_path)
     files.write(A, child.pid)
     recorded(tmp_path, **change)
     assert files.leftovers() == ([], [A])
@@ -55,7 +55,7 @@ def test_another_process_is_never_taken_for_the_worker_and_the_name_stays_used(t
 
 def test_a_process_that_leads_no_session_of_its_own_is_no_worker(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as process:
-        files = Pidfiles(tmp_path)
+        files = WorkerRecords(tmp_path)
         files.write(A, process.pid)
         assert files.leftovers() == ([], [A])
         process.kill()
@@ -72,4 +72,4 @@ def test_whatever_else_is_in_the_folder_holds_nobody_up(tmp_path, monkeypatch):
     (folder / "0.6.json").write_text('{"slot": -1, "generation": 5, "pid": 9, "started": 1}')
     monkeypatch.setattr(leftover_workers, "SIZE_MAX", 4096)
     (folder / "0.7.json").write_text(" " * 5000 + "{}")
-    assert Pidfiles(tmp_path).leftovers() == ([], [])
+    assert WorkerRecords(tmp_path).leftovers() == ([], [])
