@@ -10,7 +10,7 @@ from mindbot_supervisor.control.page_access import PageAccess
 from mindbot_supervisor.control.request_fields import Command
 from mindbot_supervisor.control.server import Pages, Server, control_app, http_app
 from mindbot_supervisor.core import log_events
-from mindbot_supervisor.daemon.listening_sockets import Sockets
+from mindbot_supervisor.daemon.runtime_files.listening_sockets import Sockets
 
 EXPOSED = "other hosts can read these pages: there is no password; put a proxy with one before them"
 

@@ -1,4 +1,4 @@
-"""What an upgrade takes along of the running daemon, and how the new version goes on with it."""
+"""Saves the state of the running daemon for an upgrade in place, and restores it in the new version."""
 
 from __future__ import annotations
 
@@ -7,11 +7,33 @@ import time
 
 from mindbot_config.host.descriptors import Descriptor
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.core.workers.snapshot import put
+from mindbot_supervisor.core.workers.snapshot import put, take
 from mindbot_supervisor.daemon.engine.engine import Engine
+from mindbot_supervisor.daemon.startup import Prepared
+from mindbot_supervisor.observability.flight_journal import FlightRecords
 from mindbot_supervisor.processes.launching.child_process import Child
 from mindbot_supervisor.recovery.recovery_tasks import Known
 from mindbot_supervisor.upgrade import state_file
+
+
+def save(engine: Engine, prepared: Prepared, records: FlightRecords) -> state_file.State:
+    """Everything that the next version must know."""
+    sockets = prepared.sockets
+    return state_file.State(
+        pool=take(engine.pool),
+        children=children_of(engine),
+        lock=sockets.directory.lock,
+        control=sockets.control.socket.fileno(),
+        http=sockets.http_fd,
+        names=sockets.directory.instance.fds,
+        control_place=sockets.control.place,
+        started=prepared.started,
+        template=template_of(engine),
+        jobservers=jobservers_of(engine),
+        rescue=rescue_of(engine),
+        flights=records.saved(),
+        descriptors=prepared.descriptors.inherited,
+    )
 
 
 def children_of(engine: Engine) -> list[state_file.ChildState]:
@@ -63,8 +85,8 @@ def resume_template(engine: Engine, state: state_file.State) -> None:
         launcher.resume(found.pid, found.pidfd, found.socket, found.output, fits=found.digest == engine.launch.digest())
 
 
-def resume(engine: Engine, state: state_file.State) -> None:
-    """Go on where the version before was."""
+def restore(engine: Engine, state: state_file.State) -> None:
+    """Go on with the workers, the template and the pool of the version before."""
     if engine.recoveries.rescuer is not None:
         engine.recoveries.rescuer.remember(state.rescue)
     put(engine.pool, state.pool, time.monotonic())

@@ -116,7 +116,7 @@ class Activity:
         else:
             self.worked()
 
-    def run(self, rounds: Callable[[], None], stop: threading.Event) -> None:
+    def run_thread(self, rounds: Callable[[], None], stop: threading.Event) -> None:
         """The body of a thread: `rounds` goes on until it is stopped; if it raises, it is begun again."""
         self.began()
         while not stop.is_set():
@@ -127,7 +127,7 @@ class Activity:
                 wait = self.failed(exc)
             stop.wait(wait)
 
-    async def keep_up(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def run_task(self, work: Callable[[], Awaitable[None]]) -> None:
         """The body of a task: `work` goes on until it returns; if it raises, it is begun again."""
         while True:
             try:
@@ -169,7 +169,7 @@ class Rounds:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        self.activity.run(self._go_round, self._stop)
+        self.activity.run_thread(self._go_round, self._stop)
 
     def _go_round(self) -> None:
         pause = self.interval

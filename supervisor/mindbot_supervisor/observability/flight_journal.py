@@ -73,7 +73,7 @@ class Journal:
             thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
-        self._writing.run(self._write_entries, threading.Event())
+        self._writing.run_thread(self._write_entries, threading.Event())
 
     def _write_entries(self) -> None:
         """Until the end is told. An entry that cannot be written is lost, and the next one is tried."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mindbot_supervisor.core.workers.model import Ref
-from mindbot_supervisor.daemon.runtime_directory import FRESH, RuntimeDirectory
-from mindbot_supervisor.daemon.single_instance import SingleInstance, address_of
+from mindbot_supervisor.daemon.runtime_files.runtime_directory import FRESH, RuntimeDirectory
+from mindbot_supervisor.daemon.runtime_files.single_instance import SingleInstance, address_of
 from mindbot_supervisor.errors import Refused
 from mindbot_supervisor.processes.leftover_workers import WorkerRecords
 

@@ -159,7 +159,7 @@ async def test_a_task_goes_on_after_whatever_its_work_raised(monkeypatch):
         if len(runs) < 3:
             raise RuntimeError("again")
 
-    await asyncio.wait_for(activity.keep_up(work), 30)
+    await asyncio.wait_for(activity.run_task(work), 30)
     assert len(runs) == 3
     assert told
 

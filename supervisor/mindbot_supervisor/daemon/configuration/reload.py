@@ -21,6 +21,7 @@ from mindbot_supervisor.daemon.configuration import auto_limits, from_settings, 
 from mindbot_supervisor.daemon.configuration.run_mode import Mode
 from mindbot_supervisor.daemon.engine.engine import Engine
 from mindbot_supervisor.errors import Refused, SupervisorError
+from mindbot_supervisor.monitoring.background_tasks import BackgroundTasks
 from mindbot_supervisor.observability.status import Json
 from mindbot_supervisor.processes.launching.launch_options import LaunchOptions
 from mindbot_supervisor.processes.limits.descriptor_limit import DescriptorLimit
@@ -87,17 +88,18 @@ LOOK_WITHIN = 3.0
 
 @dataclass(slots=True)
 class Reloader:
-    """`load` reads the same sources again; `followed` tells everybody but the engine about new settings."""
+    """`load` reads the same sources again; `followers` are all but the engine that take new settings."""
 
     loaded: Loaded
     load: Callable[[], Loaded]
     launch_of: Callable[[Loaded], LaunchOptions]
-    followed: Callable[[Loaded], None]
+    followers: list[Callable[[Loaded], None]]
     note: Callable[..., None]
     engine: Engine
     mode: Mode
     runtime_dir: Path
     descriptors: DescriptorLimit
+    tasks: BackgroundTasks
     before: LaunchOptions | None = None
     """What workers were started with before the last reload."""
     _seen: tuple[Path | None, tuple[int, int, int]] | None = None
@@ -105,7 +107,6 @@ class Reloader:
     _env_silent: bool = False
     """It was told that the env file's file system does not answer."""
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _look: asyncio.Task[None] | None = None
 
     async def reload(self) -> Json:
@@ -144,7 +145,8 @@ class Reloader:
         self.loaded, self.before, engine.launch = new, engine.launch, launch
         engine.launcher.check_code()
         engine.pool.follow(auto_limits.policy(new.settings))
-        self.followed(new)
+        for follow in self.followers:
+            follow(new)
         self.recover()
         if new.settings.pool.workers != old.settings.pool.workers:
             engine.carry_out(engine.pool.scale(new.settings.pool.workers, now))
@@ -154,9 +156,7 @@ class Reloader:
 
     def reload_in_background(self) -> None:
         """Where nobody waits for the answer; a refusal is in the log."""
-        task = asyncio.get_running_loop().create_task(self._reload_or_say())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.start(self._reload_or_say())
 
     async def _reload_or_say(self) -> None:
         with contextlib.suppress(Refused):
@@ -174,7 +174,7 @@ class Reloader:
     def watch_env(self) -> None:
         """Reload when the env file was changed, where that is wanted; to be called every second."""
         if self.loaded.settings.env.watch and (self._look is None or self._look.done()):
-            self._look = asyncio.get_running_loop().create_task(self._look_at_env())
+            self._look = self.tasks.start(self._look_at_env())
 
     async def _look_at_env(self) -> None:
         file = self.loaded.settings.env.file

@@ -185,7 +185,7 @@ class Engine:
     # -- the clock -----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Let the pool judge what is known: after each round of the sampler, and by the clock where none comes."""
+        """Let the pool judge what is known: after each round of the sampler, or by the clock if none comes in time."""
         if self._timer is not None:
             self._timer.cancel()
         now = time.monotonic()

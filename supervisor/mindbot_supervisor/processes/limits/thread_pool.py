@@ -11,12 +11,14 @@ import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from mindbot_supervisor.monitoring.background_tasks import BackgroundTasks
+
 THREADS = 6
 """For sweeps, looks at process trees and the like: more would only wait for each other."""
 
 
-def start() -> asyncio.Task[None]:
-    """Start them for the running loop. Raises RuntimeError where there is no room for them even now."""
+def start(tasks: BackgroundTasks) -> None:
+    """Start the threads for the running loop. Raises RuntimeError where there is no room for them even now."""
     loop = asyncio.get_running_loop()
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="blocking")
     together = threading.Barrier(THREADS + 1)
@@ -24,7 +26,7 @@ def start() -> asyncio.Task[None]:
         executor.submit(together.wait)
     together.wait()
     loop.set_default_executor(executor)
-    return loop.create_task(_start_resolver())
+    tasks.start(_start_resolver())
 
 
 async def _start_resolver() -> None:

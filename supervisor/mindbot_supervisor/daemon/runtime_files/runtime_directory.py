@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mindbot_supervisor.control.unix_and_tcp_sockets import Place, place_of
 from mindbot_supervisor.core import log_events
-from mindbot_supervisor.daemon.single_instance import PATIENCE, SingleInstance
+from mindbot_supervisor.daemon.runtime_files.single_instance import PATIENCE, SingleInstance
 from mindbot_supervisor.errors import BadConfig, Refused, SupervisorError
 
 LOCK = "lock"

@@ -10,7 +10,7 @@ from mindbot_config.files.paths import Paths
 from mindbot_config.load import Loaded
 from mindbot_supervisor.control.connection_limits import SpareDescriptors
 from mindbot_supervisor.control.unix_and_tcp_sockets import UnixListener, bind_tcp, listen, place_of
-from mindbot_supervisor.daemon.runtime_directory import RuntimeDirectory
+from mindbot_supervisor.daemon.runtime_files.runtime_directory import RuntimeDirectory
 from mindbot_supervisor.errors import Refused
 from mindbot_supervisor.upgrade.state_file import State
 
