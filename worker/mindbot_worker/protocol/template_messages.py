@@ -1,6 +1,6 @@
-"""What the supervisor and the template say to each other: JSON objects, on a socket that keeps messages apart.
+"""Messages between the supervisor and the template: JSON objects on a SOCK_SEQPACKET socket.
 
-Standard library only, like `wire`. With a request to fork travel three descriptors, in this order: the write end of the
+With a request to fork travel three descriptors, in this order: the write end of the
 heartbeat pipe, the read end of the leash pipe, and the write end of the worker's output.
 """
 

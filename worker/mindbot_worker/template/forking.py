@@ -1,4 +1,4 @@
-"""Forks workers: whether this process may be forked, and what makes the copy a worker of its own."""
+"""Checks whether the template can be forked safely, and turns a forked process into a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mindbot_worker.protocol import heartbeat
 from mindbot_worker.template.fork_requests import ForkedWorker
 
 KNOWN_PYTHONS = ((3, 11), (3, 12), (3, 13))
-"""Versions whose multiprocessing.forkserver was read, and fits `jobserver`."""
+"""Versions whose multiprocessing.forkserver was read, and fits `livekit_adapter.job_forkserver`."""
 
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 """numpy's OpenBLAS and onnxruntime start a thread each when they are imported, unless they are told not to."""
@@ -51,7 +51,7 @@ def _event_loops() -> str:
 
 
 def become_worker(worker: ForkedWorker, template: socket.socket) -> None:
-    """Afterwards the process is as if it had been started with this environment and these descriptors."""
+    """Give this process the session, output, environment and signals of a worker that was started by itself."""
     os.setsid()
     template.close()
     with worker.output as output:
@@ -67,4 +67,4 @@ def become_worker(worker: ForkedWorker, template: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     Path("/proc/self/comm").write_text(heartbeat.process_name(worker.worker))
-    job_forkserver.adopt()
+    job_forkserver.use_shared()
