@@ -81,7 +81,7 @@ async def chain(local: Local) -> None:
             return deepgram.STT(model=model, base_url=local.deepgram_base_url, api_key="a-key", http_session=session)
 
         for models in (("nova-3",), ("nova-3", "nova-2")):
-            cost = await _hearing(fallbacks.hearing(models, ears))
+            cost = await _hearing(fallbacks.speech_recognition(models, ears))
             print(f"hearing with {' and '.join(models)}: {cost:.2f} % of a core")
 
 

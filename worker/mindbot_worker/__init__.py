@@ -1,23 +1,15 @@
-"""The worker side of mindbot-supervisor: runs a LiveKit AgentServer and tells its supervisor how it is.
+"""The worker side of mindbot-supervisor: runs a LiveKit AgentServer, and tells its supervisor in heartbeats how it is.
 
-Where to look, in the order in which things happen:
-
-    __main__, program      start, and the one way to end; environment, agent: what is taken, what is refused
-    options                what is set on the user's server: ports, retries, seats (capacity, load), the job side
-    runner                 server.run() until the stop (stop, leash) and its end (ending)
-    registration           registered or not, and why (connection)
-    pool_watch, inbox      calls, from LiveKit's pool and the jobs' own reports (reports), in one book: calls
-    pulse, status          heartbeats: when, and what they say; wire is the protocol, heartbeat the pipe
-    output/                the log, print(), and readers that do not read
-    jobs/                  the same calls from inside their job processes
-    performance, timings   for agents: how long a function takes, with its percentiles
-    journal                what was said so far, kept while the call lives; recovered: for the agent that continues it
-    providers/             for agents, too: the way to OpenAI and Deepgram, shared fairly by all calls; usage: the count
-    hearing/               for agents: whether the caller can be understood, and is
-    robust/                for agents: getting into the room, and a decent end where something fails
-    voice/                 MindBot itself; synthetic: calls without a caller
-    local/                 stand-ins for the providers
-    livekit_internals      everything private of LiveKit that is touched
+    runtime/          one worker process: start, registration, capacity, heartbeat, shutdown
+    jobs/             what runs in the job processes of that worker, around the agent's own functions
+    sdk/              what authors of agents import, from this package: `from mindbot_worker import watch_audio`
+    mindbot/          the agent that is served when none is named
+    providers/        requests to OpenAI and Deepgram: shared limits, pauses, fallbacks, usage
+    template/         the process that imports the agent once and forks workers
+    protocol/         the wire formats between supervisor, template, workers and jobs
+    livekit_adapter/  every private name of LiveKit that is used
+    logging/          log lines, and output that never blocks
+    standins/         local OpenAI, Deepgram and livekit-server, for development and tests
 
 Importing this package imports no LiveKit: the first heartbeat goes out before that.
 """
@@ -49,7 +41,7 @@ __all__ = [
     "watch_audio",
 ]
 
-_HOMES = {
+_MODULES = {
     "CallEnded": "jobs.notify_error",
     "ConnectFailed": "sdk.connect_with_retry",
     "connect_with_retry": "sdk.connect_with_retry",
@@ -64,6 +56,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

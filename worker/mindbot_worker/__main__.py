@@ -1,4 +1,4 @@
-"""`python -m mindbot_worker --agent MODULE:ATTR`: one worker, from its first heartbeat to its exit code."""
+"""`python -m mindbot_worker --agent MODULE:ATTR`: runs one worker, from its first heartbeat to its exit code."""
 
 from __future__ import annotations
 

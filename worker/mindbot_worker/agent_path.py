@@ -1,4 +1,6 @@
-"""The agent's folder: first on sys.path, as under `python agent.py`, once what the agent does not bring is imported.
+"""Finds the agent's module, and puts its folder first on sys.path, as `python agent.py` would.
+
+That is done only after LiveKit, this package and the plugins that the agent names are imported.
 
 The working directory is searched for the agent's own module and for nothing else: a file there that happens to have
 the name of a library must not become part of the worker.
@@ -18,7 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 FOLDER = "MINDBOT_AGENT_FOLDER"
-"""Environment variable that tells a forkserver of LiveKit's which folder it is."""
+"""Environment variable that tells LiveKit's forkserver the agent's folder."""
 
 FIRST = (
     "livekit.agents",
@@ -28,7 +30,7 @@ FIRST = (
 """Imported before the agent's folder is looked into; after them the plugins that the agent names."""
 
 OURS = frozenset({"livekit", "mindbot_config", "mindbot_supervisor", "mindbot_worker"})
-"""Packages that are what they are, whatever lies in the working directory."""
+"""Packages that are never searched for in the working directory."""
 
 PLUGINS = "livekit.plugins"
 FILES = 100
@@ -36,7 +38,7 @@ FILES = 100
 
 
 _entered: str | None = None
-"""The folder that was put first: a worker that is forked later may be in another working directory by then."""
+"""The agent's folder in sys.path. It is kept, as a worker that is forked later may have another working directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class AgentPlace:
 
 
 def find(module: str) -> AgentPlace | None:
-    """In the working directory, or installed; None if it is in neither. Imports nothing."""
+    """Find a top-level module in the working directory or among the installed ones, without importing it; else None."""
     folder = _entered if _entered is not None else _working_directory()
     here = PathFinder.find_spec(module, [folder]) if folder and module not in OURS else None
     if here is not None and here.origin is not None:
@@ -61,7 +63,7 @@ def find(module: str) -> AgentPlace | None:
 
 
 def import_first(place: AgentPlace) -> None:
-    """Import what is not the agent's: LiveKit, what a worker needs of ours, and the plugins that the agent names."""
+    """Import LiveKit, the parts of this package that a worker needs, and the plugins that the agent names."""
     for name in FIRST:
         importlib.import_module(name)
     for name in plugins(place):
@@ -86,8 +88,8 @@ def is_taken(place: AgentPlace) -> bool:
 
 
 @contextlib.contextmanager
-def left() -> Iterator[None]:
-    """Without the agent's folder for a while: for imports that are not the agent's."""
+def without_agent_folder() -> Iterator[None]:
+    """Take the agent's folder out of sys.path for the body of a `with`: for imports that are not the agent's."""
     before = list(sys.path)
     sys.path[:] = [entry for entry in sys.path if not _entered or entry != _entered]
     try:
@@ -97,7 +99,7 @@ def left() -> Iterator[None]:
 
 
 def plugins(place: AgentPlace) -> list[str]:
-    """The plugins of LiveKit that the agent's files name, read off their source."""
+    """The LiveKit plugins that the agent's source files import. The files are parsed, not run."""
     found: dict[str, None] = {}
     waiting, seen = [Path(place.file)] if place.file.endswith(".py") else [], set[Path]()
     while waiting and len(seen) < FILES:

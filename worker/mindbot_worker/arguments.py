@@ -1,4 +1,4 @@
-"""Reads the few flags of programs that the supervisor starts: `--name VALUE` pairs, which nobody types by hand."""
+"""Reads the `--name VALUE` flags with which the supervisor starts the worker, the template and the stand-ins."""
 
 from __future__ import annotations
 

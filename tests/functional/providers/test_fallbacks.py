@@ -30,14 +30,14 @@ def errors_of(model: Any) -> list[Any]:
 
 
 @contextlib.asynccontextmanager
-async def ears(standins: Local, *models: str) -> AsyncIterator[fallbacks.Ears]:
+async def ears(standins: Local, *models: str) -> AsyncIterator[fallbacks.SpeechRecognition]:
     async with http_context.open():
         session = open_session(concurrency=5, meter=Meter())
 
         def make(model: str) -> deepgram.STT:
             return deepgram.STT(model=model, base_url=standins.deepgram_base_url, api_key="a-key", http_session=session)
 
-        hearing = fallbacks.hearing(models, make)
+        hearing = fallbacks.speech_recognition(models, make)
         yield hearing
         await hearing.aclose()
 
@@ -49,7 +49,7 @@ async def speak_into(stream: RecognizeStream) -> None:
         await asyncio.sleep(frame.duration)
 
 
-async def heard(model: fallbacks.Ears) -> str:
+async def heard(model: fallbacks.SpeechRecognition) -> str:
     async with model.stream() as stream:
         speaking = asyncio.create_task(speak_into(stream))
         async with asyncio.timeout(20):
@@ -60,12 +60,12 @@ async def heard(model: fallbacks.Ears) -> str:
     raise AssertionError("nothing was heard")
 
 
-def mind(standins: Local, *models: str, meter: Meter | None = None) -> fallbacks.Mind:
+def mind(standins: Local, *models: str, meter: Meter | None = None) -> fallbacks.LanguageModel:
     client = open_client(api_key="a-key", base_url=standins.openai_base_url, concurrency=5, meter=meter or Meter())
-    return fallbacks.thinking(models, lambda model: openai.LLM(model=model, client=client))
+    return fallbacks.language_model(models, lambda model: openai.LLM(model=model, client=client))
 
 
-async def answer(model: fallbacks.Mind) -> str:
+async def answer(model: fallbacks.LanguageModel) -> str:
     context = llm.ChatContext()
     context.add_message(role="user", content="Hello")
     async with model.chat(chat_ctx=context) as stream:
@@ -140,7 +140,8 @@ async def test_a_chain_in_which_all_fail_says_so_as_one_model_does(standins: Loc
 
 async def test_a_mouth_that_fails_is_replaced(standins: Local, host: Path) -> None:
     client = open_client(api_key="a-key", base_url=standins.openai_base_url, concurrency=5, meter=Meter())
-    mouth = fallbacks.speaking(("gpt-4o-mini-tts", "tts-1"), lambda model: openai.TTS(model=model, client=client))
+    models = ("gpt-4o-mini-tts", "tts-1")
+    mouth = fallbacks.speech_synthesis(models, lambda model: openai.TTS(model=model, client=client))
     standins.break_next("tts", "status", status=500, times=2)
     async with asyncio.timeout(5), mouth.synthesize("Good day.") as stream:
         assert [event async for event in stream]
@@ -182,7 +183,8 @@ async def test_ears_whose_key_is_refused_fail_at_once_and_as_one(
 
 async def test_a_mouth_whose_key_is_refused_fails_at_once(standins: Local, host: Path) -> None:
     client = open_client(api_key="a-key", base_url=standins.openai_base_url, concurrency=5, meter=Meter())
-    mouth = fallbacks.speaking(("gpt-4o-mini-tts", "tts-1"), lambda model: openai.TTS(model=model, client=client))
+    models = ("gpt-4o-mini-tts", "tts-1")
+    mouth = fallbacks.speech_synthesis(models, lambda model: openai.TTS(model=model, client=client))
     standins.break_next("tts", "status", status=401)
     with pytest.raises(APIStatusError):
         async with mouth.synthesize("Good day.") as stream:

@@ -72,7 +72,7 @@ def test_its_folder_goes_first_once(folder, monkeypatch):
     assert sys.path[:2] == [str(folder), "/opt/lib"]
     assert sys.path.count(str(folder)) == 1 and "" not in sys.path
     assert os.environ[agent_path.FOLDER] == str(folder)
-    with agent_path.left():
+    with agent_path.without_agent_folder():
         assert str(folder) not in sys.path and "/opt/lib" in sys.path
     assert sys.path[0] == str(folder)
 
@@ -82,7 +82,7 @@ def test_an_installed_agent_brings_no_folder(monkeypatch):
     monkeypatch.setenv(agent_path.FOLDER, "/of/another/life")
     agent_path.enter("")
     assert sys.path == before and agent_path.FOLDER not in os.environ
-    with agent_path.left():
+    with agent_path.without_agent_folder():
         assert sys.path == before
 
 

@@ -1,3 +1,4 @@
-"""What runs in job processes, around the user's own functions: journal, metrics, beats, reports to the worker.
-Imports providers, livekit_adapter, logging and protocol. Nothing in here runs in the worker process itself.
+"""What runs in LiveKit's job processes around the agent's own functions: call journal, session metrics, disconnects,
+reports to the worker. May import `protocol`, `providers`, `logging` and `livekit_adapter`. Nothing in here may import
+`runtime`, which is the worker's own process, nor need a change to the agent's code.
 """

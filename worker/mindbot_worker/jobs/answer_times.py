@@ -1,4 +1,4 @@
-"""How soon the agent answers in each turn of a call, and what became of its replies."""
+"""Measures how soon the agent answers in each turn of a call, and counts interrupted and unspoken replies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class TurnTimes:
-    """Told what happens in the sessions of a call; after each reply `summarise` is told how it is so far."""
+    """Takes the events of a call's sessions, logs each turn of the agent, and keeps the call's summary up to date."""
 
     def __init__(self, summarise: Callable[..., None]) -> None:
         self._summarise = summarise
@@ -32,8 +32,8 @@ class TurnTimes:
         self._waiting: dict[str, float] = {}
         self._spoken: set[str] = set()
 
-    def said(self, item: Any) -> None:
-        """Either side has said something."""
+    def item_added(self, item: Any) -> None:
+        """An item was added to the conversation."""
         if not isinstance(item, ChatMessage):
             return
         metrics: Mapping[str, Any] = item.metrics
@@ -48,12 +48,12 @@ class TurnTimes:
                 self._waiting = {}
             self._answered(item, told)
 
-    def begun(self, speech: SpeechHandle) -> None:
-        """The agent is going to say something."""
+    def speech_created(self, speech: SpeechHandle) -> None:
+        """A speech of the agent was created."""
         speech.add_done_callback(self._done)
 
-    def speaks(self, speech: SpeechHandle | None) -> None:
-        """The agent can be heard."""
+    def speaking(self, speech: SpeechHandle | None) -> None:
+        """The agent can be heard with this speech."""
         if speech is not None:
             self._spoken.add(speech.id)
 
@@ -68,7 +68,7 @@ class TurnTimes:
         self._tell()
 
     def _done(self, speech: SpeechHandle) -> None:
-        """Of a reply that nobody heard, LiveKit adds nothing to the conversation."""
+        """Count a speech that is over. (One that nobody heard is not added to the conversation.)"""
         heard = speech.id in self._spoken
         self._spoken.discard(speech.id)
         if not speech.scheduled:

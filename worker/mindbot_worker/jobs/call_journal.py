@@ -1,6 +1,4 @@
-"""The journal of a call: what was said so far, as JSON lines in a file of its own, for the agent that must continue
-the call.
-"""
+"""Keeps a journal of each call: what was said so far, as JSON lines in a file, for the agent that must continue it."""
 
 from __future__ import annotations
 
@@ -24,29 +22,29 @@ from mindbot_worker.protocol import heartbeat
 
 VERSION = 1
 SIZE_MAX = 1024 * 1024
-"""Bytes from which on a journal is cut down to its end; a call of an hour has about a tenth of it."""
+"""Bytes above which only the end of a journal is kept; a call of an hour has about a tenth of it."""
 KEPT = 200
-"""Lines that are left of one that is cut down: what a model remembers of a long talk."""
+"""Lines that are left of a journal that is too long."""
 READ_MAX = 2 * SIZE_MAX
-"""A larger file was not written here."""
+"""Bytes of a file that is read at most; a larger one was not written here."""
 _LINE_MAX = 256 * 1024
 
 Item = Mapping[str, Any]
 
 
 class BadJournal(Exception):
-    """A file that is no journal of this call; the message says why, in a few words and without a word of it."""
+    """A file that is no journal of this call; the message says why, and quotes nothing of the file."""
 
 
 class Journal:
-    """Appends to one file. Raises OSError; the call must go on without it then."""
+    """Appends lines to one file. Its methods raise OSError; the call must go on without a journal then."""
 
     def __init__(self, path: Path, room: str) -> None:
         self._path, self._room = path, room
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._is_held = _hold(self._file.fileno())
-        self._size = _mend(self._file.fileno())
+        self._is_locked = _lock(self._file.fileno())
+        self._size = _cut_torn_line(self._file.fileno())
         if self._size == 0:
             self._write(_header(room))
 
@@ -61,17 +59,17 @@ class Journal:
             self._cut()
 
     def remove(self) -> None:
-        """The call has ended."""
+        """Delete the journal, as the call has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink()
         self._file.close()
 
     def _write(self, line: bytes) -> None:
-        self._is_held = self._is_held or _hold(self._file.fileno())
+        self._is_locked = self._is_locked or _lock(self._file.fileno())
         self._size += self._file.write(line)
 
     def _put_back(self) -> None:
-        """Somebody has removed the file: what was said so far must be found under its name."""
+        """Write the whole journal again under its name, after somebody has removed the file."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         self._replace(os.pread(self._file.fileno(), self._size, 0))
 
@@ -83,7 +81,7 @@ class Journal:
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         file = _open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
-        self._is_held = _hold(file.fileno())
+        self._is_locked = _lock(file.fileno())
         try:
             size = file.write(data)
             fresh.replace(self._path)
@@ -95,7 +93,7 @@ class Journal:
 
 
 def read(path: Path, room: str) -> list[Item]:
-    """What was said. Raises BadJournal, and nothing else, whatever the file is; a torn last line is left out."""
+    """Read what was said. Raises BadJournal, and nothing else, whatever the file is; a torn last line is left out."""
     lines = _read(path).split(b"\n")[:-1]
     if not lines:
         raise BadJournal("it is empty")
@@ -117,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def _open(path: Path, flags: int) -> Descriptor:
-    """Only a regular file of our own, and not through a link."""
+    """Open a regular file of our own user, never through a symbolic link. Raises OSError."""
     opened = Descriptor(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     found = os.fstat(opened.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -126,7 +124,7 @@ def _open(path: Path, flags: int) -> Descriptor:
     return opened
 
 
-def _hold(fd: int) -> bool:
+def _lock(fd: int) -> bool:
     """Lock the journal for as long as this process writes it: so the supervisor knows that its job lives, whatever
     anybody says of it. A lock that cannot be had is tried again with the next line.
     """
@@ -137,8 +135,8 @@ def _hold(fd: int) -> bool:
     return True
 
 
-def _mend(fd: int) -> int:
-    """Cut off what a killed writer left of a line; the size in bytes."""
+def _cut_torn_line(fd: int) -> int:
+    """Cut off the torn last line of a killed writer; returns the size in bytes."""
     size = os.fstat(fd).st_size
     tail = os.pread(fd, _LINE_MAX, max(size - _LINE_MAX, 0))
     torn = len(tail) - (tail.rfind(b"\n") + 1)
@@ -175,14 +173,14 @@ _writers: dict[str, JournalWriter] = {}
 
 
 class JournalWriter:
-    """Writes each item once, by its id; those that an earlier agent wrote are known from the file."""
+    """Writes each item of a call's history to its journal once, by its id."""
 
     def __init__(self, journal: Journal, known: set[str]) -> None:
         self._journal: Journal | None = journal
         self._known = known
 
     def keep(self, history: ChatContext) -> None:
-        """A full disk ends the keeping, not the call."""
+        """Write what is new in the history. An error, such as a full disk, ends the journal and not the call."""
         if self._journal is None:
             return
         try:
@@ -192,7 +190,7 @@ class JournalWriter:
             logger.warning("the conversation is no longer kept", extra={"event": UNKEPT, "reason": exc.strerror})
 
     def _fresh(self, history: ChatContext) -> Iterator[Item]:
-        fresh = [item for item in history.items if item.id not in self._known and is_said(item)]
+        fresh = [item for item in history.items if item.id not in self._known and is_conversation(item)]
         self._known.update(item.id for item in fresh)
         yield from ChatContext(fresh).to_dict(exclude_timestamp=False, exclude_metrics=True)["items"]
 
@@ -202,15 +200,15 @@ class JournalWriter:
             self._journal = None
 
 
-def is_said(item: Any) -> bool:
-    """Instructions are the agent's own, and not part of what was said."""
+def is_conversation(item: Any) -> bool:
+    """Whether an item of the history was said, or is a function call: the agent's instructions are neither."""
     if isinstance(item, ChatMessage):
         return item.role in ("user", "assistant")
     return item.type in ("function_call", "function_call_output")
 
 
 def begin(context: JobContext) -> None:
-    """Keep what is said in this job's call, after what was kept of it already."""
+    """Begin the journal of this job's call, or go on with the one that an earlier agent began."""
     path, room = path_of(context), context.job.room.name
     if path is None or context.is_fake_job():
         return
@@ -226,7 +224,7 @@ def begin(context: JobContext) -> None:
 
 
 def path_of(context: JobContext) -> Path | None:
-    """Where this call's journal is; None for a worker on its own. A dispatch can name a file there and no other."""
+    """The file of this call's journal; None without a supervisor. A dispatch may name another file there."""
     directory = os.environ.get(heartbeat.RUNTIME_DIR)
     if not directory:
         return None
@@ -237,24 +235,24 @@ def path_of(context: JobContext) -> Path | None:
 
 
 def attributes(context: JobContext) -> dict[str, str]:
-    """What the job was dispatched with; older versions of LiveKit have no such thing."""
+    """The attributes of the job's dispatch; older versions of LiveKit have none."""
     return dict(getattr(context.job, "attributes", {}))
 
 
-def kept(session: AgentSession[Any], job: str) -> None:
-    """The history of this job's session has grown."""
-    keeper = _writers.get(job)
-    if keeper is not None:
-        keeper.keep(session.history)
+def write_history(session: AgentSession[Any], job: str) -> None:
+    """Write what is new in the history of this job's session."""
+    writer = _writers.get(job)
+    if writer is not None:
+        writer.keep(session.history)
 
 
-def keeps(job: str) -> bool:
-    """Whether another agent could go on with this job's call."""
+def has_journal(job: str) -> bool:
+    """Whether this job's call has a journal, so that another agent could continue it."""
     return job in _writers
 
 
 def end(job: str) -> None:
-    """The call ended as it should."""
-    keeper = _writers.pop(job, None)
-    if keeper is not None:
-        keeper.remove()
+    """Delete the journal of a call that ended as it should."""
+    writer = _writers.pop(job, None)
+    if writer is not None:
+        writer.remove()

@@ -19,16 +19,16 @@ from mindbot_worker.jobs.notify_error import tell
 from mindbot_worker.jobs.reporter import CallReporter
 
 LAG = 1.0
-"""Seconds for which a loop stood still, from which on LiveKit's own timers in it are late as well."""
+"""Seconds of a blocked loop that count as a cause: LiveKit's own timers in it are late as well."""
 HOST_WAITS, HOST_LOAD = 40.0, 1.5
 LOSS = 0.05
-"""Share of lost packets from which on speech suffers audibly, and reconnects begin."""
+"""Share of lost packets that counts as a cause: speech suffers audibly, and reconnects begin."""
 UNKNOWN = "nothing that was measured here stands out: look at the network between this host and LiveKit, and at LiveKit"
 
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What is None could not be measured."""
+    """What was measured when a call lost its connection; what is None could not be measured."""
 
     loop_lag: float = 0.0
     """The longest time, in seconds, by which the job's event loop was late."""
@@ -45,7 +45,7 @@ class Measurements:
 
 
 def probable_causes(measured: Measurements) -> list[str]:
-    """Each a plain sentence with its figure; at least one."""
+    """The probable causes of lost connections, each a plain sentence with its number; at least one."""
     found = []
     if measured.loop_lag >= LAG:
         found.append(f"the job's event loop stood still for {measured.loop_lag:.1f} s: code that blocks it, or no CPU")
@@ -70,7 +70,7 @@ _PRESSURE = Path("/proc/pressure/cpu")
 
 
 class ConnectionMeasurements:
-    """Everything of one call; `window` is for how many seconds a late tick of the loop is remembered."""
+    """Measures what may cut one call's connection. A late tick of the loop is remembered for `window` seconds."""
 
     def __init__(self, room: Any, reporter: CallReporter, window: float) -> None:
         self._room, self._reporter, self._window = room, reporter, window
@@ -105,7 +105,7 @@ class ConnectionMeasurements:
         )
 
     def _rate_limited(self) -> int:
-        """As the sessions of any agent saw it, or as MindBot's own requests did."""
+        """Requests that were refused, as counted by the sessions of any agent, or by MindBot's own clients."""
         counted = sum(used.get("rate_limited", 0) for used in self._reporter.usage.totals().values())
         return max(self._reporter.rate_limited, int(counted))
 
@@ -118,7 +118,7 @@ class ConnectionMeasurements:
 
 
 def losses(stats: list[Any]) -> Iterator[float]:
-    """The share of lost packets of each track: received here, and received of ours by the server."""
+    """The share of lost packets of each track, in both directions."""
     for each in stats:
         kind = each.WhichOneof("stats")
         if kind == "inbound_rtp":
@@ -152,18 +152,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """`limits.max_disconnects`, `limits.disconnect_window`."""
+    """How many disconnects are tolerated: settings `limits.max_disconnects` and `limits.disconnect_window`."""
 
     times: int = 3
     window: float = 300.0
 
 
 class FrequentDisconnects(Exception):
-    """A call lost its connection so often that it is an error of its own."""
+    """A call lost its connection too often: that counts as an error."""
 
 
 class Disconnects:
-    """Methods without arguments are listeners of the room."""
+    """Logs disconnects of one call, and reports an error where there are too many. Its methods listen to the room."""
 
     def __init__(self, room: Any, reporter: CallReporter, tolerance: Tolerance) -> None:
         self._tolerance, self._reporter = tolerance, reporter
@@ -171,7 +171,7 @@ class Disconnects:
         self._began = time.monotonic()
         self._lost_at: float | None = None
         self._lost: deque[float] = deque()
-        self._raising: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._meters.start()
@@ -188,23 +188,23 @@ class Disconnects:
         self._note_loss()
 
     def reconnected(self) -> None:
-        seconds = self._without()
+        seconds = self._lost_for()
         self._lost_at = None
         logger.warning("connected to the room again", extra={"event": RECONNECTED, "seconds": seconds})
 
     def disconnected(self, reason: rtc.DisconnectReason.ValueType = rtc.DisconnectReason.UNKNOWN_REASON) -> None:
-        """For good: LiveKit ends the job."""
+        """The connection is gone for good, and LiveKit ends the job."""
         self.stop()
         why = rtc.DisconnectReason.Name(reason)
         self._reporter.room_gone(why in _ORDINARY)
-        said = {"reason": why, "seconds": self._without(), "after": round(time.monotonic() - self._began, 3)}
+        said = {"reason": why, "seconds": self._lost_for(), "after": round(time.monotonic() - self._began, 3)}
         level = logging.INFO if why in _ORDINARY else logging.WARNING
         logger.log(level, "disconnected from the room", extra={"event": DISCONNECTED, **said})
         if level == logging.WARNING and self._lost_at is None:
             self._note_loss()
 
-    def _without(self) -> float:
-        """Seconds since the connection was lost."""
+    def _lost_for(self) -> float:
+        """Seconds since the connection was lost; 0 while there is one."""
         return 0.0 if self._lost_at is None else round(time.monotonic() - self._lost_at, 3)
 
     def _note_loss(self) -> None:
@@ -215,9 +215,9 @@ class Disconnects:
         if len(self._lost) >= self._tolerance.times:
             times = len(self._lost)
             self._lost.clear()
-            self._raising = asyncio.get_running_loop().create_task(self._raise(times))
+            self._telling = asyncio.get_running_loop().create_task(self._tell_error(times))
 
-    async def _raise(self, times: int) -> None:
+    async def _tell_error(self, times: int) -> None:
         measured = await self._meters.read()
         causes = probable_causes(measured)
         what = f"{times} times within {self._tolerance.window:g} s; probably {'; '.join(causes)}"

@@ -1,4 +1,4 @@
-"""What LiveKit calls in a job process instead of the user's functions. Both objects travel there by pickle."""
+"""Wraps the agent's setup function and entrypoint in job processes. Both wrappers are sent there by pickle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SYNTHETIC_LIMIT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Once in each job process, before it takes a call; then the user's own setup function."""
+    """Prepares a job process before it takes a call, and then runs the user's own setup function."""
 
     inner: Callable[[JobProcess], Any] | None
     home: WorkerContext | None = None

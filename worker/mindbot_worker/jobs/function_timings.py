@@ -1,4 +1,4 @@
-"""What `monitor_performance` measured, and the log lines made of it. Kept for each process: each call has its own."""
+"""Collects what `monitor_performance` measures in a job process, and logs slow functions and a summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOWEST, _HIGHEST = 1e-6, 1e5
 
 
 class Percentiles:
-    """Give it values above zero, such as seconds. What it tells is within 1 % of a value that was there."""
+    """Percentiles of values above zero, such as seconds, to within 1 %: counts in buckets that are 2 % wide."""
 
     __slots__ = ("_buckets", "count", "highest", "total")
 
@@ -46,7 +46,7 @@ class Percentiles:
 
 
 class Timings:
-    """What is known of one function since the last summary."""
+    """The runs of one function since the last summary."""
 
     __slots__ = ("cpu", "failed", "seconds", "slow")
 
@@ -94,7 +94,7 @@ def record(name: str, seconds: float, cpu: float, failed: bool, slow_after: floa
 
 
 def log_summary() -> None:
-    """What was measured since the last time: once at the end of each call, in its job process."""
+    """Log what was measured since the last summary. Called at the end of each call, in its job process."""
     with _lock:
         told = {name: timings.told() for name, timings in _timings.items()}
         _timings.clear()

@@ -1,4 +1,4 @@
-"""A job process's own beat: a timer of its event loop stamps the time, so a blocked loop or a stopped process shows."""
+"""Stamps the time from a timer of the job's event loop, so that a blocked loop or a stopped process is noticed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _AGAIN = 0.25
 """Seconds after which a worker whose socket was full is told again."""
 
 _file: tuple[int, int] | None = None
-"""The pid of this process, and its file: made before there is a loop, and used by the one that comes."""
+"""The pid of this process and its file of stamps, which is made before the event loop is."""
 
 
 def introduce(reports_to: str) -> bool:
-    """Stamp once, and send the worker the file; False if that could not be done now.
+    """Stamp once and send the worker the file; False if that failed.
 
-    Done as a process is made ready, so that one which is stopped before its first call is known to be silent.
+    Called as a job process is made ready, so that one which is stopped before its first call is noticed.
     """
     outbox = Outbox(reports_to)
     try:
@@ -34,7 +34,7 @@ def introduce(reports_to: str) -> bool:
 
 
 def begin(reports_to: str, interval: float) -> None:
-    """Stamp every `interval` seconds for as long as the running loop goes round."""
+    """Stamp the time every `interval` seconds, for as long as the loop runs."""
     loop = asyncio.get_running_loop()
     _repeat(loop, interval)
     _tell(loop, reports_to)
@@ -47,7 +47,7 @@ def _repeat(loop: asyncio.AbstractEventLoop, interval: float) -> None:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, reports_to: str) -> None:
-    """The file again: the first time the worker may have had no descriptor left."""
+    """Send the file again until it arrives: the worker may have had no descriptor left before."""
     if not introduce(reports_to) and os.path.exists(reports_to):  # noqa: PTH110
         loop.call_later(_AGAIN, _tell, loop, reports_to)
 

@@ -1,4 +1,7 @@
-"""Says that an agent failed: once in the log, from where the supervisor notifies people, and once in the heartbeat."""
+"""Reports that an agent failed: in the log, by which the supervisor notifies people, and in the heartbeat.
+
+It also says which exceptions are errors of the connection, and which one means that the call is over.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class CallEnded(Exception):
-    """There is no call any more: the caller has left, or the job was told to end. Nothing went wrong."""
+    """The call is over: the caller has left, or the job was told to end. It is no failure."""
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -32,7 +35,7 @@ def is_connection_error(error: BaseException) -> bool:
 
 
 def notify_error(error: object, *, context: JobContext | None = None, kind: str = "") -> str:
-    """Tell an exception, or the error of a session's `error` or `close` event; returns its kind. Never raises.
+    """Report an exception, or the error of a session's `error` or `close` event; returns its kind. Never raises.
 
     An error that is known already, because it was told before or the session's own, is not counted again. `context` is
     that of the current job unless given. Without a `kind` it is "connection", the provider's ("llm", "stt", "tts",
@@ -49,7 +52,7 @@ def tell(
     fatal: bool = False,
     more: Mapping[str, Any] | None = None,
 ) -> str:
-    """`notify_error` for the errors that end a call (`fatal`), or have more to say."""
+    """As `notify_error`, for errors that end a call (`fatal`) or have more fields for the log."""
     context = context or get_job_context(required=False)
     cause = getattr(error, "error", None) or error
     kind = kind or kind_of(error)
@@ -57,12 +60,12 @@ def tell(
     said = {"kind": kind, "exception": type(cause).__name__, "reason": one_line(cause)}
     logger.error("the agent failed", extra={"event": AGENT_ERROR, **said, **where, **(more or {})})
     reporter = session_metrics.reporter_of(context.job.id) if context is not None else None
-    if reporter is not None and not session_metrics.is_own(error) and is_new(cause):
+    if reporter is not None and not session_metrics.is_of_session(error) and is_new(cause):
         reporter.error(kind, recoverable=not fatal)
     return kind
 
 
 def kind_of(error: object) -> str:
-    if session_metrics.is_own(error):
+    if session_metrics.is_of_session(error):
         return session_metrics.kind_of(error)
     return CONNECTION if isinstance(error, BaseException) and is_connection_error(error) else AGENT

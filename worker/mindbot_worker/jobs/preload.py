@@ -41,8 +41,8 @@ PUT_OFF = (
 )
 
 # In the forkserver only: it has no multiprocessing parent, and it is no program of ours or of the user.
-IN_FORKSERVER = multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]
-if IN_FORKSERVER:
+_IN_FORKSERVER = multiprocessing.parent_process() is None and sys.argv[:1] == ["-c"]
+if _IN_FORKSERVER:
     ignore_worker_signals()
     guard()
 
@@ -75,5 +75,5 @@ with contextlib.suppress(Exception):  # models that pydantic completes at their 
     voice.AgentStateChangedEvent(old_state="initializing", new_state="listening")
     voice.ConversationItemAddedEvent(item=_message)
 
-if IN_FORKSERVER:
+if _IN_FORKSERVER:
     agent_path.enter(os.environ.get(agent_path.FOLDER, ""))

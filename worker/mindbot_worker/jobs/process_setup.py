@@ -1,4 +1,4 @@
-"""Prepares a job process: which worker it belongs to, and its signals."""
+"""Prepares a job process: it ignores the worker's signals, and takes over its worker's environment and output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DUMP = (signal.SIGUSR2, signal.SIGUSR1)
 
 
 def ignore_worker_signals() -> None:
-    """Ignore what is meant for the worker, so that a signal to the whole group or cgroup cuts no call."""
+    """Ignore signals that are meant for the worker, so that one to the whole group or cgroup ends no call."""
     with contextlib.suppress(ValueError):  # a thread executor: the signals are the worker's own
         for number in _NOT_OURS:
             signal.signal(number, signal.SIG_IGN)
@@ -32,18 +32,18 @@ def ignore_worker_signals() -> None:
 _OF_THE_WORKER_ALONE = frozenset({heartbeat.HEARTBEAT_FD, heartbeat.LEASH_FD})
 
 _shared: dict[str, str] = {}
-"""The environment in which the forkserver was started, which every job process has already."""
+"""The environment of the forkserver, which every job process has already."""
 
 
 def note_shared_environment(environ: Mapping[str, str]) -> None:
-    """Note the environment that is shared with the forkserver; what a worker has beyond it is its own."""
+    """Note the environment of the forkserver: only what a worker has beyond it must be sent to its jobs."""
     _shared.clear()
     _shared.update(environ)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """Sent to a job process, it arrives there as the `WorkerContext` of its worker, with everything in place."""
+    """Gives a job process the environment and the output of its worker, as it is unpickled there."""
 
     worker: str
 

@@ -1,4 +1,4 @@
-"""Gathers what one call has to report in its job process, and sends it to the worker as it changes."""
+"""Sends the worker reports of one call, from its job process, whenever something changes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _LENGTH_MAX = 400
 
 
 def one_line(error: object) -> str:
+    """An error as one line of bounded length, without the body of a provider's answer."""
     # the body of a provider's answer may hold what was said, or a part of the key
     text = error.message if isinstance(error, APIStatusError) else str(error)
     said = " ".join(text.split())
@@ -30,7 +31,7 @@ _MARK = "__mindbot_counted__"
 
 
 def is_new(error: object) -> bool:
-    """Whether this error was not asked about before. What cannot be marked is always new."""
+    """Whether this function sees an error for the first time. One that cannot be marked is always new."""
     if getattr(error, _MARK, False):
         return False
     with contextlib.suppress(AttributeError, TypeError, ValueError):
@@ -39,7 +40,7 @@ def is_new(error: object) -> bool:
 
 
 class Outbox:
-    """Sends to the worker's socket at `path`; what finds no room there is dropped, and the next report says it all."""
+    """Sends datagrams to the worker's socket at `path`. One that finds no room is dropped: each report is complete."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -47,7 +48,7 @@ class Outbox:
         self._opened_by = 0
 
     def send(self, datagram: bytes, *fds: int) -> bool:
-        """`fds` go along: the worker gets descriptors of its own for the same files."""
+        """Send a datagram, with descriptors where `fds` are given; False if there was no room or no socket."""
         try:
             self._connected().sendmsg([datagram], job_beats.rights(*fds))
         except OSError:
@@ -73,15 +74,15 @@ class Outbox:
 
 
 _APART = 0.25
-"""Reports of mere activity are at least this far apart; a change goes at once."""
+"""Seconds between two reports of activity, at least; a change is reported at once."""
 _USAGE_WITHIN = 1.0
-"""What was used is told so soon, with the next report at the latest."""
+"""Seconds within which usage is reported."""
 _AGAIN = 0.1
-"""A report that found the worker's socket full is tried again this soon."""
+"""Seconds after which a report that found the worker's socket full is sent again."""
 
 
 class CallReporter:
-    """Used on the job's event loop."""
+    """Gathers the state, errors, usage and summary of one call and reports them. For the job's event loop only."""
 
     def __init__(self, job: str, outbox: Outbox) -> None:
         self.job = job
@@ -103,7 +104,7 @@ class CallReporter:
         self.turns = TurnTimes(self.summarise)
 
     def activity(self) -> None:
-        """Either side was heard, or did something."""
+        """Note that one side of the call was heard or did something."""
         self._active_at = time.monotonic()
         wait = self._sent_at + _APART - self._active_at
         if wait <= 0:
@@ -112,14 +113,14 @@ class CallReporter:
             self._send_in(wait)
 
     def state(self, state: str) -> None:
-        """What the agent is doing now, in LiveKit's own word."""
+        """Note what the agent does now, in LiveKit's own words (AgentState)."""
         self._active_at = time.monotonic()
         if state != self._state and self._state != ENDING:
             self._state = state
             self.send()
 
     def error(self, kind: str, *, recoverable: bool, of_provider: bool = False) -> None:
-        """`of_provider`: it is the provider's doing, so that no other worker would have fared better."""
+        """Count an error. `of_provider`: a provider caused it, and no other worker would have fared better."""
         self._errors[kind] += 1
         self._fatal += not recoverable
         self._of_providers += of_provider
@@ -127,12 +128,12 @@ class CallReporter:
         self.send()
 
     def _used(self) -> None:
-        """No hurry, and the loop may be gone when the last connection is closed."""
+        """Report usage within a second. (There may be no loop any more as the last connection is closed.)"""
         with contextlib.suppress(RuntimeError):
             self._send_in(_USAGE_WITHIN)
 
     def failed(self, kind: str = "") -> None:
-        """The agent's own code raised: the call did not do what it was for. Without a `kind` the error is counted."""
+        """Note that the agent's own code raised. With a `kind` the error is counted as well."""
         self._failed = True
         if kind:
             self.error(kind, recoverable=False)
@@ -140,22 +141,23 @@ class CallReporter:
             self.send()
 
     def summarise(self, **summary: float | str) -> None:
-        """What the call has been like so far, told with the next report: the last one is in the log of its end."""
+        """Update the summary of the call, which is sent with the next report and logged at the call's end."""
         self._summary |= summary
 
     def people(self, present: bool) -> None:
-        """Whether anybody but agents is in the room."""
+        """Report whether anybody but agents is in the room."""
         if present != self._present:
             self._present = present
             self.send()
 
     def room_gone(self, gone: bool) -> None:
-        """Whether the room is gone for good, or the agent no longer in it: nobody can be spoken to then."""
+        """Report whether the room is gone for good, or the agent is no longer in it."""
         if gone != (self._gone_at is not None):
             self._gone_at = time.monotonic() if gone else None
             self.send()
 
     def ending(self) -> None:
+        """Report that the agent has finished."""
         self._state = ENDING
         self.send()
 

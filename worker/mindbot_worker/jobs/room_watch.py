@@ -36,11 +36,11 @@ _CALLERS = frozenset(
         rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
     }
 )
-"""As livekit.agents has them: other agents, recorders and streams are nobody to wait for."""
+"""Kinds of participants that are callers, as livekit.agents has them: not agents, recorders and streams."""
 
 
 class CallerPresence:
-    """Reports from `start` to `stop` whether a caller is in the room, while the job is connected to it."""
+    """Reports whether a caller is in the room, each second from `start` to `stop`, while the job is connected."""
 
     def __init__(self, room: Any, reporter: CallReporter) -> None:
         self._room, self._reporter = room, reporter
@@ -55,7 +55,7 @@ class CallerPresence:
             self._timer.cancel()
 
     def look(self, *_: object) -> None:
-        """A room that is none, as that of a simulated call, tells nothing."""
+        """Report who is in the room now. (The mock room of a simulated call tells nothing.)"""
         with contextlib.suppress(AttributeError, TypeError):
             if self._room.isconnected() is True:
                 kinds = [each.kind for each in self._room.remote_participants.values()]
@@ -64,7 +64,7 @@ class CallerPresence:
 
 
 def watch(room: Any, reporter: CallReporter, connection: Disconnects) -> CallerPresence:
-    """Speech counts as activity of the call, whichever side speaks, and so does everything that comes in."""
+    """Listen to a room: speech of either side, and everything that comes in, is activity of the call."""
     people = CallerPresence(room, reporter)
     for event in ("participant_connected", "participant_disconnected", "reconnected"):
         room.on(event, _guarded(people.look))

@@ -1,4 +1,4 @@
-"""Watches every AgentSession of a job, whoever made it: `AgentSession.start` is wrapped once in each job process."""
+"""Reports what happens in every AgentSession of a job, by wrapping `AgentSession.start` once in each job process."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _numbers = itertools.count()
 
 
 def watch(reporter: CallReporter) -> None:
-    """From now on sessions started by the job of `reporter` report through it."""
+    """Report all sessions that the job of `reporter` starts from now on."""
     _reporters[reporter.job] = reporter
     _wrap_start()
 
 
 def observe(job: str, observer: Observer) -> None:
-    """Show each session of this job to `observer` before it starts."""
+    """Call `observer` with each session of this job before it starts."""
     _observers.setdefault(job, []).append(observer)
     _wrap_start()
 
@@ -62,8 +62,8 @@ def reporter_of(job: str) -> CallReporter | None:
     return _reporters.get(job)
 
 
-def is_own(error: object) -> bool:
-    """Whether this is an error of a session's events: those are counted as they come."""
+def is_of_session(error: object) -> bool:
+    """Whether an error came with an event of a session: those are counted already."""
     return getattr(error, "type", None) in _KINDS
 
 
@@ -91,7 +91,7 @@ def forget(reporter: CallReporter) -> None:
 
 
 def meter_of_call() -> UsageMeter:
-    """Where this job counts what it uses of its providers; outside of a job nobody reads it."""
+    """The meter that counts what this job uses of its providers; one that nobody reads outside of a job."""
     context = get_job_context(required=False)
     reporter = reporter_of(context.job.id) if context is not None else None
     return reporter.usage if reporter is not None else UsageMeter()
@@ -114,11 +114,11 @@ def _report(session: AgentSession[Any], reporter: CallReporter) -> None:
     for event in _ACTIVITY:
         _on(session, event, lambda _: reporter.activity())
     for event in call_journal.ADDED:
-        _on(session, event, lambda _: call_journal.kept(session, reporter.job))
+        _on(session, event, lambda _: call_journal.write_history(session, reporter.job))
     _on(session, "user_state_changed", lambda event: _user_state(reporter, event))
     _on(session, "agent_state_changed", lambda event: _agent_state(session, reporter, str(event.new_state)))
-    _on(session, "conversation_item_added", lambda event: reporter.turns.said(event.item))
-    _on(session, "speech_created", lambda event: reporter.turns.begun(event.speech_handle))
+    _on(session, "conversation_item_added", lambda event: reporter.turns.item_added(event.item))
+    _on(session, "speech_created", lambda event: reporter.turns.speech_created(event.speech_handle))
     number = next(_numbers)
     _on(session, "session_usage_updated", lambda event: reporter.usage.session(number, event.usage.model_usage))
     _on(session, "error", lambda event: _error(reporter, event))
@@ -145,7 +145,7 @@ def _user_state(reporter: CallReporter, event: Any) -> None:
 def _agent_state(session: AgentSession[Any], reporter: CallReporter, state: str) -> None:
     reporter.state(state)
     if state == "speaking":
-        reporter.turns.speaks(session.current_speech)
+        reporter.turns.speaking(session.current_speech)
 
 
 def _error(reporter: CallReporter, event: Any) -> None:
@@ -173,7 +173,7 @@ def _error(reporter: CallReporter, event: Any) -> None:
 
 
 def _of_provider(source: object) -> dict[str, str]:
-    """Who failed, as far as LiveKit knows it."""
+    """The provider and model of what failed, as far as LiveKit knows them."""
     known = {name: getattr(source, name, "") for name in ("provider", "model")}
     return {name: value for name, value in known.items() if isinstance(value, str) and value not in ("", "unknown")}
 

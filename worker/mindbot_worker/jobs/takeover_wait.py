@@ -1,7 +1,7 @@
-"""A job that is to take a call over from an agent that lives waits, outside of the room, until that one has left.
+"""Lets a job that takes a call over from a living agent wait, outside of the room, until that agent has left it.
 
-The supervisor takes the old agent out of the room and then gives its journal the name that the new one was told: where
-both are on this host, that is the sign. On another host the room itself is looked at.
+The supervisor takes the old agent out of the room, and then gives its journal the name that the new agent was told. On
+another host, where that file does not appear, LiveKit is asked who is in the room.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ LOOK = 0.01
 ASK_AFTER, ASK_EVERY, ASK_WITHIN = 1.0, 0.5, 1.0
 """Seconds from which on LiveKit is asked, how often, and how long it has for an answer."""
 PATIENCE = 30.0
-"""Seconds after which nobody can mean it any more: `recovery.deadline` is far shorter."""
+"""Seconds after which the takeover has certainly failed: `recovery.deadline` is far shorter."""
 
 logger = logging.getLogger(__name__)
 
 
 async def has_the_call(context: JobContext) -> bool:
-    """True as soon as the call is this job's: at once, unless it is handed over. False if it never will be; then the
-    job is ending.
-    """
+    """Wait until the call is this job's: at once, where it is no takeover. False if it failed; the job ends then."""
     before = call_journal.attributes(context).get(heartbeat.AFTER)
     if not before:
         return True
@@ -51,7 +49,7 @@ async def has_the_call(context: JobContext) -> bool:
 
 
 async def _has_left(context: JobContext, identity: str) -> bool:
-    """False where LiveKit does not answer."""
+    """Whether this participant is not in the room any more; False where LiveKit does not answer."""
     asked = api.ListParticipantsRequest(room=context.job.room.name)
     try:
         async with asyncio.timeout(ASK_WITHIN):

@@ -15,25 +15,26 @@ from livekit.agents.stt.fallback_adapter import FallbackRecognizeStream
 from livekit.agents.tts.fallback_adapter import FallbackChunkedStream
 
 REFUSED = frozenset({401, 402})
-"""Wrong key, no credit. A 403 is none of them: it may mean that this one model is not for us."""
+"""HTTP statuses of a wrong key and of no credit. A 403 may concern one model only, so it is not among them."""
 
 _ONCE = APIConnectOptions(max_retry=0)
 """LiveKit's default for these adapters."""
 
 
 def is_refusal(error: object) -> bool:
+    """Whether a provider's error means that the key is refused or the account has no credit."""
     return isinstance(error, APIStatusError) and error.status_code in REFUSED
 
 
 class Refusals:
-    """The refusal that the models of one adapter have met, while a stream is on its way to raise it."""
+    """Remembers that a provider refused the key of one adapter's models, until a stream has raised that error."""
 
     def __init__(self) -> None:
         self.last: APIStatusError | None = None
         self._hidden: list[Any] = []
 
     def end_trials(self, models: list[Any], statuses: list[Any], failed: Any) -> bool:
-        """After this one failed: True if a refusal was the reason. Then no other model is asked."""
+        """Called after the model `failed`: True if a refused key was the reason, and then no other model is asked."""
         if self.last is None:
             return False
         if not self._hidden:
@@ -46,7 +47,7 @@ class Refusals:
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
-        """A refusal instead of the adapter's word that all have failed."""
+        """Raise the refusal itself instead of the adapter's error that all models have failed."""
         try:
             yield
         except APIConnectionError:
@@ -60,6 +61,8 @@ class Refusals:
 
 
 class RefusalAwareSTT(stt.FallbackAdapter):
+    """LiveKit's fallback adapter for speech recognition; a refused key ends its trials."""
+
     def __init__(self, models: list[stt.STT[Any]], **options: Any) -> None:
         super().__init__(models, **options)
         self.refusals = Refusals()
@@ -85,6 +88,8 @@ class _RefusalAwareSTTStream(FallbackRecognizeStream):
 
 
 class RefusalAwareLLM(llm.FallbackAdapter):
+    """LiveKit's fallback adapter for language models; a refused key ends its trials."""
+
     def __init__(self, models: list[llm.LLM[Any]], **options: Any) -> None:
         super().__init__(models, **options)
         self.refusals = Refusals()
@@ -115,6 +120,8 @@ class _RefusalAwareLLMStream(FallbackLLMStream):
 
 
 class RefusalAwareTTS(tts.FallbackAdapter):
+    """LiveKit's fallback adapter for speech synthesis; a refused key ends its trials."""
+
     def __init__(self, models: list[tts.TTS[Any]], **options: Any) -> None:
         super().__init__(models, **options)
         self.refusals = Refusals()

@@ -1,4 +1,4 @@
-"""Every private attribute of LiveKit that this worker reads or sets, in one place.
+"""Reads and sets the private attributes of LiveKit's AgentServer, its pool of job processes, and its job contexts.
 
 Read from livekit-agents 1.8.9 (worker.py, ipc/proc_pool.py, ipc/supervised_proc.py, ipc/job_proc_executor.py).
 What another version lacks is reported as absent here rather than failing in the middle of a call.
@@ -80,13 +80,13 @@ def reserved_slots(server: AgentServer) -> int:
 
 
 def override_effective_load(server: AgentServer, effective: Callable[[], float]) -> None:
-    """LiveKit guesses what a reserved slot weighs: from the idle processes, or the load per call. We know it."""
+    """Replace LiveKit's load with reserved slots, which is guessed from idle processes, by a function."""
     if hasattr(server, "_get_effective_load"):
         server._get_effective_load = effective  # type: ignore[method-assign]
 
 
 def send_nothing(server: AgentServer) -> None:
-    """A server that never connects would keep for ever what it has to tell, each message with a task that waits."""
+    """Drop what the server wants to tell LiveKit: one that never connects would keep each message, with a task."""
 
     async def drop(_: Any) -> None: ...
 
@@ -94,17 +94,16 @@ def send_nothing(server: AgentServer) -> None:
 
 
 def share_tls() -> None:
-    """Make the TLS context of LiveKit's HTTP sessions, which it keeps for the whole process; with the environment that
-    its worker would set first.
-    """
+    """Make the TLS context that LiveKit keeps for all HTTP sessions of a process, after setting its environment."""
     for name in ("_set_default_cert_env", "_create_ssl_context"):
         if (function := getattr(http_context, name, None)) is not None:
             function()
 
 
 def share_native_library() -> None:
-    """Load the library that joins rooms, which starts no thread by that: processes forked later need not relocate it
-    again (7 to 12 ms of CPU and 5 MiB for each of them).
+    """Load LiveKit's native library, so that forked processes share it, which saves each 10 ms of CPU and 5 MiB.
+
+    Loading it starts no thread.
     """
     if (find := getattr(_ffi_client, "get_ffi_lib", None)) is not None:
         find()
@@ -150,9 +149,9 @@ def died(executor: Any) -> bool:
     return bool(getattr(executor, "killed", False)) or exitcode not in (0, None)
 
 
-def nobody_knows_how(executor: Any) -> bool:
-    """Whether the server that would have told how this job process ended is gone itself."""
-    return job_forkserver.is_shared() and getattr(executor, "exitcode", None) == job_forkserver.UNTOLD
+def exit_is_unknown(executor: Any) -> bool:
+    """Whether the forkserver, which alone learns how a job process ended, was gone before this one ended."""
+    return job_forkserver.is_shared() and getattr(executor, "exitcode", None) == job_forkserver.UNKNOWN_EXIT
 
 
 def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], None]) -> None:
@@ -163,7 +162,7 @@ def on_pool_event(server: AgentServer, event: str, callback: Callable[[Any], Non
 
 
 def job_ending(context: JobContext) -> asyncio.Future[Any] | None:
-    """Done as soon as the job is told to end. LiveKit itself says so only once the entrypoint has returned."""
+    """A future that is done as soon as the job is told to end. (LiveKit's own callbacks wait for the entrypoint.)"""
     told = getattr(context, "_on_shutdown", None)
     for cell in getattr(told, "__closure__", None) or ():
         future = getattr(cell.cell_contents, "_shutdown_fut", None)
@@ -173,14 +172,14 @@ def job_ending(context: JobContext) -> asyncio.Future[Any] | None:
 
 
 async def close_pool(server: AgentServer) -> None:
-    """What `aclose()` leaves undone when the server has not come up yet."""
+    """Close the pool of job processes of a server that has not come up: its `aclose()` would not."""
     pool = _pool(server)
     if pool is not None and hasattr(pool, "aclose"):
         await pool.aclose()
 
 
 async def hold_process_start(server: AgentServer, seconds: float) -> None:
-    """Occupy one of the places in which the pool starts processes."""
+    """Keep the pool from starting one of its processes for a while, by taking one of its places for that."""
     places = getattr(_pool(server), "_init_sem", None)
     if isinstance(places, asyncio.Semaphore):
         async with places:
@@ -188,7 +187,7 @@ async def hold_process_start(server: AgentServer, seconds: float) -> None:
 
 
 def open_for_calls(server: AgentServer) -> None:
-    """Let the server register with the first warm job process; it would wait until all of them are warm."""
+    """Let the server register with its first warm job process; LiveKit waits until all of them are warm."""
     enough = getattr(_pool(server), "_idle_ready", None)
     if isinstance(enough, asyncio.Event):
         enough.set()
@@ -204,14 +203,14 @@ def idle_processes(server: AgentServer) -> int:
 
 
 def keep_idle(server: AgentServer, wanted: int) -> None:
-    """Have it keep so many from now on; with 0 it starts none but those that a call waits for."""
+    """Set how many job processes the pool keeps waiting; with 0 it starts only those that a call waits for."""
     pool = _pool(server)
     if hasattr(pool, _IDLE):
         setattr(pool, _IDLE, wanted)
 
 
 def start_processes(server: AgentServer, wanted: int) -> None:
-    """See that so many job processes wait for a call or are about to, as the pool's own `_main_task` does."""
+    """Start job processes until `wanted` wait for a call or are about to, as the pool's own `_main_task` does."""
     pool = _pool(server)
     start, tasks = getattr(pool, "_proc_spawn_task", None), getattr(pool, "_spawn_tasks", None)
     if start is None or not isinstance(tasks, set) or is_closing(server):
@@ -221,7 +220,7 @@ def start_processes(server: AgentServer, wanted: int) -> None:
 
 
 def end_processes(server: AgentServer, beyond: int) -> None:
-    """End job processes that wait for a call, all but so many."""
+    """End all but `beyond` of the job processes that wait for a call."""
     pool = _pool(server)
     queue, tasks = getattr(pool, "_warmed_proc_queue", None), getattr(pool, "_close_tasks", None)
     if not isinstance(queue, asyncio.Queue) or not isinstance(tasks, set):
@@ -231,14 +230,14 @@ def end_processes(server: AgentServer, beyond: int) -> None:
 
 
 def _run(work: Coroutine[Any, Any, None], tasks: set[Any]) -> None:
-    """Among the pool's own tasks, as it does it."""
+    """Run a coroutine as one of the pool's own tasks."""
     task = asyncio.ensure_future(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 
 
 def warm_processes(server: AgentServer) -> int:
-    """Job processes that wait for a call."""
+    """How many job processes wait for a call."""
     queue = getattr(_pool(server), "_warmed_proc_queue", None)
     return queue.qsize() if isinstance(queue, asyncio.Queue) else 0
 

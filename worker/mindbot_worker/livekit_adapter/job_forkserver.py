@@ -1,7 +1,7 @@
-"""One forkserver for the job processes of all workers, forked from the template's image instead of importing it again.
+"""Runs one forkserver for the job processes of all workers: a fork of the template, which has everything imported.
 
-The standard library starts a forkserver of its own in every process. Here the template starts one, and its workers
-inherit the way to it. Read from multiprocessing/forkserver.py and popen_forkserver.py of Python 3.11 to 3.13.
+The standard library starts a forkserver in every process. Here the template starts one, and its workers inherit the
+socket to it. Read from multiprocessing/forkserver.py and popen_forkserver.py of Python 3.11 to 3.13.
 """
 
 from __future__ import annotations
@@ -28,20 +28,23 @@ WARM_UP = ("mindbot_worker.jobs.preload", "livekit.agents.ipc._preload")
 """What every job process shares; the second is LiveKit's own preparation of a forkserver."""
 
 NAME = "mindbot-jobs"
-"""What it calls itself, in /proc/PID/comm."""
+"""The forkserver's process name, in /proc/PID/comm."""
 
 ADDRESS_MAX = 107
 """Characters of a Unix socket's path (sun_path in unix(7))."""
 
-UNTOLD = 255
-"""Exit code of a process that ended when nobody was left to tell how: the standard library's own."""
+UNKNOWN_EXIT = 255
+"""The standard library's exit code for a process that outlived the forkserver, so that nobody knows its own."""
 
 _pidfd: Descriptor | None = None
-"""Of the shared forkserver, in a worker that uses it."""
+"""A pidfd of the shared forkserver, in a worker that uses it."""
 
 
 def start(folder: Path, modules: list[str], template: socket.socket) -> int:
-    """Fork it; its pid. Its socket is in `folder`, which only our user may enter; the template's is not for it."""
+    """Fork the forkserver and return its pid. Its socket is in `folder`, which only our user may enter.
+
+    `modules` are imported in it; it closes `template`, the template's socket to the supervisor.
+    """
     resource_tracker.ensure_running()
     listener = socket.socket(socket.AF_UNIX)
     address = str(folder / f"jobs-{os.getpid()}.sock")
@@ -69,14 +72,14 @@ def start(folder: Path, modules: list[str], template: socket.socket) -> int:
 
 
 def _serve(listener: socket.socket, alive: int, modules: list[str]) -> None:
-    """Never returns."""
+    """Be the forkserver. Never returns."""
     code = 1
     try:
         Path("/proc/self/comm").write_text(NAME)
         output.leave_to_livekit()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when its last client does
         _import(modules)
-        with agent_path.left():
+        with agent_path.without_agent_folder():
             _import(WARM_UP)
         gc.collect()
         gc.freeze()
@@ -100,8 +103,8 @@ def _import(names: Iterable[str]) -> None:
             importlib.import_module(name)
 
 
-def adopt() -> None:
-    """In a forked worker: use the template's forkserver, and outlive it."""
+def use_shared() -> None:
+    """In a forked worker: use the template's forkserver, and go on when that one ends."""
     global _pidfd
     server: Any = forkserver._forkserver
     # the original waits for its own child; here it is the template's
@@ -136,12 +139,12 @@ def _poll(self: Any, flag: int = os.WNOHANG) -> int | None:
     except (OSError, EOFError):
         if _lives(self.pid, timeout):
             return None
-        self.returncode = UNTOLD
+        self.returncode = UNKNOWN_EXIT
     return int(self.returncode)
 
 
 def _lives(pid: int, timeout: float | None) -> bool:
-    """Whether it still runs after `timeout` seconds; None waits for its end."""
+    """Whether a process still runs after `timeout` seconds; None waits for its end."""
     try:
         opened = os.pidfd_open(pid)
     except OSError:

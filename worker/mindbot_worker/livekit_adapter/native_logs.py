@@ -1,7 +1,8 @@
-"""LiveKit's native library writes its warnings to stderr itself, and nothing else of its log leaves it.
+"""Keeps the log of LiveKit's native library inside of it, except for warnings, which the library writes to stderr.
 
-The Python package has it pass on every record, down to TRACE: 1500 for joining one room, each read in Python and then
-dropped. That was half of the CPU that joining took (85 ms of it, 45 without), and goes on while the call lasts.
+The Python package has the library pass on every record, down to TRACE: 1500 for one room that is joined, each read in
+Python and then dropped. That was half of the CPU that joining took (85 ms of it, 45 without), and goes on while the
+call lasts.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 from livekit.rtc import _ffi_client
 
 DEBUG = "LIVEKIT_RTC_DEBUG"
-"""LiveKit's own switch for who wants to see all of them; then everything is as LiveKit has it."""
+"""LiveKit's own switch to see every record; with it nothing is changed here."""
 FILTER, WARNINGS = "RUST_LOG", "warn"
 
 
 def leave_to_library() -> None:
-    """In a job process, before LiveKit's native library is first used there."""
+    """Stop the native library from passing its log on. Called in a job process, before its first use there."""
     get = getattr(_ffi_client, "get_ffi_lib", None)
     if get is None or isinstance(get, _Library) or os.environ.get(DEBUG, "").strip().lower() in ("1", "true"):
         return
@@ -26,7 +27,7 @@ def leave_to_library() -> None:
 
 
 class _Library:
-    """`get_ffi_lib`, of a library that is initialized without passing its log on."""
+    """Stands for `get_ffi_lib`: gives a library that does not pass its log on."""
 
     def __init__(self, get: Any) -> None:
         self._get = get
@@ -38,7 +39,10 @@ class _Library:
 
 
 class _Initialize:
-    """As livekit/rtc/_ffi_client.py calls it: with a callback, whether to pass the log on, and two names."""
+    """The library's initialize function, with its second argument, whether to pass the log on, always False.
+
+    Called as in livekit/rtc/_ffi_client.py: with a callback, that flag, and two names.
+    """
 
     _function: Any
 

@@ -1,3 +1,3 @@
-"""What workers and their job processes write to stdout and stderr: JSON lines, without ever waiting for a reader.
-Imports protocol and the settings' package. No other folder writes to a standard descriptor.
+"""Log lines of workers, job processes and the template, their output that never blocks, and stack dumps. May import
+`protocol` and `mindbot_config`. Nothing in here may import LiveKit, or wait for a reader of the output.
 """

@@ -1,4 +1,4 @@
-"""Stack dumps on request: SIGUSR2 makes faulthandler, which is C and needs no event loop, write all stacks."""
+"""Writes the stacks of all threads to stderr on SIGUSR2. (faulthandler is C, and works while the loop is blocked.)"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """MindBot, the agent that is served when none of your own is given: `--agent mindbot_worker.mindbot:server`.
-Imports what any agent may import (sdk), and providers. Nothing in here is needed by other agents.
+
+May import `sdk`, `providers` and `jobs`, as an agent of your own may. Nothing in here is needed by other agents, and
+no other folder may import it.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ async def converse(context: JobContext) -> None:
     excuses = FailedReplies(context, session, settings.voice)
     watch_audio(session, deaf_after=settings.voice.deaf_after, on_deaf=excuses.say)
     await start_in_room(session, agent, context, settings.voice)
-    call.open_with(session, settings, history)
+    call.greet(session, settings, history)
 
 
 def _prepared(context: JobContext, settings: Settings, history: ChatContext | None) -> tuple[AgentSession[Any], Agent]:

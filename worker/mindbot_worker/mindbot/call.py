@@ -1,4 +1,4 @@
-"""A call of MindBot: its first words, its end when nobody is there to talk to, and the synthetic call in text."""
+"""Begins and ends a call of MindBot: the greeting, the end when the caller has left, and synthetic calls in text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mindbot_worker.sdk.performance import monitor_performance
 
 
 @monitor_performance(name="greeting", slow_after=0.2)
-def open_with(session: AgentSession[Any], settings: Settings, history: ChatContext | None) -> None:
-    """`history` is what was said before, or None in a new call."""
+def greet(session: AgentSession[Any], settings: Settings, history: ChatContext | None) -> None:
+    """Greet the caller, or go on with a recovered call. `history` is what was said before, None in a new call."""
     if history is None:
         if settings.voice.greeting:
             session.say(settings.voice.greeting)
@@ -34,7 +34,7 @@ def is_unanswered(history: ChatContext) -> bool:
     return bool(said) and said[-1].role == "user"
 
 
-_LEFT_ALONE = 20.0
+_CALLER_RETURNS_WITHIN = 20.0
 """Seconds for a caller whose network broke to come back."""
 
 
@@ -45,7 +45,7 @@ def end_with_session(context: JobContext, session: AgentSession[Any]) -> None:
     """
 
     def on_close(event: CloseEvent) -> None:
-        if event.reason is not CloseReason.ERROR and not call_failure.has_begun(context):
+        if event.reason is not CloseReason.ERROR and not call_failure.is_failing(context):
             context.shutdown(f"session closed: {event.reason.value}")
 
     session.on("close", on_close)
@@ -56,9 +56,9 @@ def end_when_left(context: JobContext) -> None:
 
     def on_left(_: rtc.RemoteParticipant) -> None:
         if not _callers(context.room):
-            asyncio.get_running_loop().call_later(_LEFT_ALONE, end_if_alone)
+            asyncio.get_running_loop().call_later(_CALLER_RETURNS_WITHIN, end_if_empty)
 
-    def end_if_alone() -> None:
+    def end_if_empty() -> None:
         if not _callers(context.room):
             context.shutdown("the caller has left")
 
@@ -75,7 +75,7 @@ _ANSWER_WITHIN = 20.0
 
 
 async def converse(context: JobContext, session: AgentSession[Any], agent: Agent, greeting: str) -> None:
-    """Say each line of the script and wait for its answer; a missing one fails the call, which is what it is for."""
+    """Say each line of the script and wait for its answer; a missing answer fails the call, which is its purpose."""
     await session.start(agent)
     if greeting:
         session.say(greeting)

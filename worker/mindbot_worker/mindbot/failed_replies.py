@@ -1,4 +1,4 @@
-"""A reply that failed is not followed by silence: the caller is asked again, and not for ever."""
+"""Asks the caller again after a reply that failed, and ends the call after several in a row."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from livekit.agents.voice import SpeechHandle
 
 from mindbot_config.sections.voice import Voice
 from mindbot_worker.livekit_adapter.fallback_adapters import is_refusal
-from mindbot_worker.sdk.call_failure import FailureHandling, has_begun, start_failing
+from mindbot_worker.sdk.call_failure import FailureHandling, is_failing, start_failing
 
-_MOUTH_RESTS = 2.0
-"""Seconds from a failure of the voice to the excuse, which is its next trial: some faults are over by then."""
-_MUTE = 10.0
-"""Seconds without a voice after which there is no further trial, however few there were: each may take as long."""
+_VOICE_RETRY_AFTER = 2.0
+"""Seconds from a failure of speech synthesis to the excuse, which tries it again: some faults are over by then."""
+_MUTE_MAX = 10.0
+"""Seconds without speech synthesis after which the call is ended, however few replies have failed."""
 
 
 class FailedReplies:
@@ -46,7 +46,7 @@ class FailedReplies:
         self._last: Any = None
         self._unheard = False
         """Whether the caller has said something of which nothing was understood yet."""
-        self._owed = False
+        self._excuse_due = False
         """Whether the excuse waits for the caller to pause."""
         session.on("error", self._on_error)
         session.on("speech_created", self._on_speech)
@@ -54,13 +54,13 @@ class FailedReplies:
         session.on("user_input_transcribed", self._on_transcript)
 
     def say(self) -> None:
-        """At once, or when the caller pauses: nobody hears what is said while they speak themselves."""
-        if has_begun(self._context):
+        """Say the excuse at once, or when the caller pauses: nobody hears it while they speak themselves."""
+        if is_failing(self._context):
             return
         if self._session.user_state == "speaking":
-            self._owed = True
+            self._excuse_due = True
             return
-        self._owed = self._unheard = False
+        self._excuse_due = self._unheard = False
         if self._voice.excuse:
             with contextlib.suppress(RuntimeError):  # the session is closing
                 # no part of the conversation: to the model there was no reply
@@ -93,7 +93,7 @@ class FailedReplies:
             self._in_a_row = 0
 
     def _tell_empty(self) -> None:
-        """An answer with nothing in it is no error to LiveKit."""
+        """Report an empty answer as an error of the model: LiveKit does not."""
         mind = self._session.llm
         if isinstance(mind, llm.LLM):
             error = APIError("the answer was empty", retryable=False)
@@ -104,23 +104,23 @@ class FailedReplies:
         now = time.monotonic()
         self._failing_since = self._failing_since if self._in_a_row else now
         self._in_a_row += 1
-        mute = error.type == "tts_error" and now - self._failing_since > _MUTE
+        mute = error.type == "tts_error" and now - self._failing_since > _MUTE_MAX
         if mute or self._in_a_row >= self._voice.failed_replies:
             start_failing(
                 self._context, error, FailureHandling(self._voice.apology, self._voice.on_failure), self._session
             )
         elif error.type == "tts_error":
-            asyncio.get_running_loop().call_later(_MOUTH_RESTS, self.say)
+            asyncio.get_running_loop().call_later(_VOICE_RETRY_AFTER, self.say)
         else:
             self.say()
 
     def _on_caller(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
             self._unheard = True
-        elif self._owed and self._unheard:
+        elif self._excuse_due and self._unheard:
             self.say()
         else:
-            self._owed = False  # what was said in the end is understood, and answered
+            self._excuse_due = False  # what was said in the end is understood, and answered
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():

@@ -1,4 +1,4 @@
-"""Side-effect module: what the server that job processes are forked from makes for all of them.
+"""Side-effect module: loads the voice activity detector in the forkserver, for all job processes.
 
 A model that runs in one thread, as this one does, can be forked; a process that has a second thread already cannot.
 """

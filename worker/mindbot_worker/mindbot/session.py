@@ -1,4 +1,4 @@
-"""MindBot's session: how it hears, thinks and speaks, as the settings want it, and its start in a room."""
+"""Builds MindBot's session by the settings: voice activity detection, recognition, language model, synthesis."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from livekit.plugins import deepgram, openai, silero
 from mindbot_config.sections.voice import Voice
 from mindbot_worker.jobs.session_metrics import meter_of_call
 from mindbot_worker.providers import deepgram_client, fallbacks, openai_client
-from mindbot_worker.providers.fallbacks import Ears, Mind, Mouth
+from mindbot_worker.providers.fallbacks import LanguageModel, SpeechRecognition, SpeechSynthesis
 from mindbot_worker.providers.usage_meter import UsageMeter
 from mindbot_worker.sdk.performance import monitor_performance
 
 
 def detector(voice: Voice) -> vad.VAD:
-    """As these settings want it: 80 ms of CPU the first time."""
+    """The voice activity detector with these settings; loading it takes 80 ms of CPU the first time."""
     return _load(
         voice.min_speech_duration,
         voice.min_silence_duration,
@@ -52,13 +52,13 @@ def _load(speech: float, silence: float, padding: float, threshold: float, rate:
 
 DEEPGRAM_URL = "https://api.deepgram.com/v1/listen"
 _LOCAL_KEY = "local"
-"""A stand-in of one's own wants a key as well, and does not look at it."""
+"""The key for a service at a URL of one's own, which wants one and does not check it."""
 
 
 @monitor_performance
 def build_session(context: JobContext, voice: Voice, detector: vad.VAD) -> AgentSession[Any]:
     meter = meter_of_call()
-    stt, llm, tts = _ears(voice, meter), *_mind_and_mouth(context, voice, meter)
+    stt, llm, tts = _speech_recognition(voice, meter), *_model_and_voice(context, voice, meter)
     for each in (stt, llm, tts):
         context.add_shutdown_callback(each.aclose)
     reply = APIConnectOptions(max_retry=voice.reply_retries)
@@ -66,10 +66,10 @@ def build_session(context: JobContext, voice: Voice, detector: vad.VAD) -> Agent
     return AgentSession(vad=detector, stt=stt, llm=llm, tts=tts, turn_handling=_turns(voice), conn_options=patience)
 
 
-def _ears(voice: Voice, meter: UsageMeter) -> Ears:
+def _speech_recognition(voice: Voice, meter: UsageMeter) -> SpeechRecognition:
     session = deepgram_client.open_session(concurrency=voice.deepgram_concurrency, meter=meter)
 
-    def make(model: str) -> Ears:
+    def make(model: str) -> SpeechRecognition:
         return deepgram.STT(
             model=model,
             language=voice.language,
@@ -90,10 +90,10 @@ def _ears(voice: Voice, meter: UsageMeter) -> Ears:
             http_session=session,
         )
 
-    return fallbacks.hearing((voice.stt_model, *voice.stt_fallbacks), make)
+    return fallbacks.speech_recognition((voice.stt_model, *voice.stt_fallbacks), make)
 
 
-def _mind_and_mouth(context: JobContext, voice: Voice, meter: UsageMeter) -> tuple[Mind, Mouth]:
+def _model_and_voice(context: JobContext, voice: Voice, meter: UsageMeter) -> tuple[LanguageModel, SpeechSynthesis]:
     client = openai_client.open_client(
         api_key=key("OPENAI_API_KEY", voice.openai_base_url),
         base_url=voice.openai_base_url or None,
@@ -103,10 +103,10 @@ def _mind_and_mouth(context: JobContext, voice: Voice, meter: UsageMeter) -> tup
     )
     context.add_shutdown_callback(client.close)
     return (
-        fallbacks.thinking(
+        fallbacks.language_model(
             (voice.llm_model, *voice.llm_fallbacks), lambda model: openai.LLM(model=model, client=client)
         ),
-        fallbacks.speaking(
+        fallbacks.speech_synthesis(
             (voice.tts_model, *voice.tts_fallbacks),
             lambda model: openai.TTS(model=model, voice=voice.voice, client=client),
         ),

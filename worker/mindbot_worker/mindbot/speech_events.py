@@ -1,4 +1,4 @@
-"""Speech in the log: whole utterances of either side; interim transcripts, and who speaks or thinks, at DEBUG."""
+"""Logs speech: whole utterances of either side; at DEBUG interim transcripts, and who speaks or thinks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_speech(session: AgentSession[Any], *, with_text: bool) -> None:
-    """The text itself is personal data: it is written only `with_text`, its length always."""
+    """Log the speech of a session: always its length, and its text, which is personal data, only `with_text`."""
 
     def on_item(event: ConversationItemAddedEvent) -> None:
         item = event.item

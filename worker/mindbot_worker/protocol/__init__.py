@@ -1,3 +1,4 @@
-"""Wire formats between supervisor and worker: heartbeat, inbox, template. Imports the standard library only.
-Nothing in here reads or writes a descriptor.
+"""Wire formats between supervisor, template, workers and job processes, and the names that they agree on. Imports the
+standard library and `mindbot_config.host` only, as the supervisor imports this package. Nothing in here may import
+LiveKit, wait, or decide anything.
 """

@@ -1,6 +1,6 @@
-"""The heartbeat protocol: what a worker tells its supervisor, one JSON object a line.
+"""Encodes and decodes heartbeats: what a worker tells its supervisor, one JSON object a line.
 
-Little but the standard library: the supervisor imports this module and nothing else of the worker.
+The fields are in `heartbeat_model`; every name that is exchanged beside them can be imported from here as well.
 A line that does not fit is refused with a `BadBeat` that says why; it never harms the reader.
 """
 
@@ -199,7 +199,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _beat(top: Fields) -> Beat:
-    """Only what is there is read: a supervisor of many workers decodes a thousand beats a second."""
+    """Make a Beat of the fields that are there: a supervisor of many workers decodes a thousand beats a second."""
     seq, state = top.count("seq", None), top.text("state", None)
     if state not in STATES:
         raise BadBeat(f"state is not one of {', '.join(sorted(STATES))}")
@@ -225,7 +225,7 @@ _LISTS = frozenset({"calls", "ended", "pids"})
 
 
 def _is_plain(key: str, value: Any) -> bool:
-    """Whether its reader would take the value as it is: most of a beat, at a fraction of the cost."""
+    """Whether a value needs no reader, as it has the right type and size: quick, and true for most of a beat."""
     kind = type(value)
     if kind is not _PLAIN.get(key):
         return False

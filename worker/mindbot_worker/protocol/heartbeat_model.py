@@ -17,15 +17,16 @@ COMPLETED, FAILED, KILLED = "completed", "failed", "killed"
 """How a call ended: by itself, by an exception in its agent, or with its job process dead."""
 
 CALL_ENDING = "ending"
-"""The state of a call whose agent has done its work: what becomes of it now is no loss."""
+"""The state of a call whose agent has finished: if its process dies now, no call is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One live call. `started` is Unix time; `idle` is seconds since either side was last active; `dispatch` is
-    LiveKit's id of what sent the agent into the room; `beat_age` is seconds since the event loop of its job process
-    last went round, `present` whether anybody but agents is in the room, None where that is not known; `gone` is for
-    how many seconds its room has been gone for good, None while it is there.
+    """One live call.
+
+    `started` is Unix time, `idle` seconds since either side was last active, `dispatch` LiveKit's id of the dispatch.
+    `beat_age` is seconds since the event loop of the job process last ran; `present` whether anybody but agents is in
+    the room; None where that is not known. `gone` is seconds since the room is gone for good, None while it exists.
     """
 
     room: str
@@ -76,14 +77,14 @@ class Beat:
     errors_fatal: int = 0
     errors_by: Mapping[str, int] = field(default_factory=dict)
     errors_of_providers: int = 0
-    """Of `errors_total`: what a provider did, and no worker can help."""
+    """Those of `errors_total` that a provider caused: no other worker would have fared better."""
     jobs_started: int = 0
     jobs_failed: int = 0
     jobs_storm: int = 0
     pids: tuple[int, ...] = ()
     idle: float | None = None
     usage: Usage = field(default_factory=dict)
-    """Of all calls since the worker began."""
+    """Of all calls since the worker's start."""
     problem: str = ""
     """What keeps the worker from being registered, in one plain sentence; empty when nothing does."""
     failure: Failure | None = None

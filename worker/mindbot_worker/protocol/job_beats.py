@@ -1,4 +1,4 @@
-"""Beats of job processes as their worker reads them: each stamps the time into a small file that both have open.
+"""Lets a worker see when the event loop of each job process last ran: the job stamps the time into a shared file.
 
 The file has no name (memfd), so nothing of it outlives the two processes; and reading it needs no message, so a worker
 that was stopped knows the newest stamp at once when it goes on.
@@ -18,7 +18,7 @@ from typing import Any
 HELLO = b"beats"
 """The datagram with which a job process sends its worker the file; the kernel tells the sender's pid."""
 MOST = 1024
-"""So many files a worker keeps: far more than it has job processes."""
+"""How many files a worker keeps at most: far more than it has job processes."""
 
 _TIME = struct.Struct("=d")
 """Seconds of the host's monotonic clock."""
@@ -29,11 +29,12 @@ SPACE = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(array.array("i"
 
 
 def new_file() -> int:
-    """Raises OSError where there are no descriptors left."""
+    """Make a file in memory for the stamps of this process. Raises OSError where no descriptor is left."""
     return os.memfd_create("mindbot-job-beat", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
 def stamp(fd: int, now: float) -> None:
+    """Write the time of the host's monotonic clock into the file."""
     os.pwrite(fd, _TIME.pack(now), 0)
 
 
@@ -98,12 +99,12 @@ class JobBeats:
 
 
 def _is_memory(fd: int) -> bool:
-    """Whether it is a memfd: whoever runs as our user can send any descriptor, and some never answer a read."""
+    """Whether a descriptor is a memfd: any program of our user can send one, and reading some would block."""
     with contextlib.suppress(OSError):
         return fcntl.fcntl(fd, fcntl.F_GET_SEALS) >= 0
     return False
 
 
 def rights(*fds: int) -> list[tuple[int, int, Any]]:
-    """What goes beside a datagram to send these descriptors along."""
+    """The ancillary data that sends these descriptors along with a datagram."""
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

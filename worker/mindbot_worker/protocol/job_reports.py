@@ -1,4 +1,4 @@
-"""What a job process tells its worker about its call: each datagram is the whole of it, so losing one does no harm."""
+"""Encodes and decodes reports of a job process about its call; each is complete, so a lost one does no harm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def encode(report: Report) -> bytes:
 
 
 def decode(datagram: bytes) -> Report | None:
-    """None for anything that is no report: whoever runs as our user can write to the socket."""
+    """The report in a datagram; None for anything else: every program of our user can write to the socket."""
     try:
         fields: dict[str, Any] = json.loads(datagram)
         report = Report(**fields)

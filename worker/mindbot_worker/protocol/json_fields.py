@@ -14,12 +14,12 @@ LIST_MAX = 1024
 
 
 class BadBeat(ValueError):
-    """A line that is no heartbeat; the message says what is wrong with it."""
+    """A line that cannot be a heartbeat; the message says what is wrong with it."""
 
 
 @dataclass(slots=True)
 class Fields:
-    """Reads typed values out of a JSON object; a missing or null key is its default, a wrong type is refused.
+    """Reads typed values out of one JSON object. A missing key or null is the default; a wrong type raises BadBeat.
 
     A default of None means that the key is required.
     """

@@ -1,7 +1,7 @@
-"""What the supervisor and the template say to each other: JSON objects, on a socket that keeps messages apart.
+"""Messages between the supervisor and the template: JSON objects on a SOCK_SEQPACKET socket.
 
-Little but the standard library, like `wire`. With a request to fork travel three descriptors, in this order: the write
-end of the heartbeat pipe, the read end of the leash pipe, and the write end of the worker's output.
+With a request to fork travel three descriptors, in this order: the write end of the
+heartbeat pipe, the read end of the leash pipe, and the write end of the worker's output.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ OTHER = "other"
 
 
 def added(parts: Iterable[Usage]) -> dict[str, dict[str, float]]:
-    """The sum of usages, without its zeros."""
+    """The sum of several usages, without zeros."""
     total: dict[str, dict[str, float]] = {}
     for part in parts:
         for provider, counts in part.items():
@@ -52,7 +52,7 @@ def added(parts: Iterable[Usage]) -> dict[str, dict[str, float]]:
 
 
 def grown(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
-    """What was used between two readings."""
+    """What was used between two usages, `before` and `after`."""
     return {
         provider: {name: max(amount - before.get(provider, {}).get(name, 0), 0) for name, amount in counts.items()}
         for provider, counts in after.items()
@@ -60,7 +60,7 @@ def grown(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
 
 
 def rounded(usage: Usage) -> dict[str, dict[str, float]]:
-    """As people want to see it, and no longer on the wire than it need be: at most PROVIDERS_MAX, and OTHER."""
+    """Rounded to two places, with at most PROVIDERS_MAX providers and OTHER: short on the wire and to read."""
     return {
         provider: {name: round(amount, 2) if amount % 1 else int(amount) for name, amount in counts.items()}
         for provider, counts in few_providers(usage).items()
@@ -93,7 +93,7 @@ def few_providers(usage: Usage) -> Usage:
 
 
 def is_summary(value: object) -> bool:
-    """Whether it is small enough, and holds nothing but numbers and words."""
+    """Whether a value can be the summary of a call: small enough, and only numbers and short words."""
     return (
         isinstance(value, dict)
         and len(value) <= SUMMARY_MAX

@@ -11,18 +11,19 @@ SLOT = "MINDBOT_SLOT"
 RUNTIME_DIR = "MINDBOT_RUNTIME_DIR"
 
 JOURNALS = "calls"
-"""The folder of the runtime directory with what was said in each live call."""
+"""The folder in the runtime directory that holds a journal of each live call."""
 JOURNAL, RECOVERS = "mindbot.journal", "mindbot.recovers"
 """Attributes of a dispatch that continues a call: the name of its journal, and the job that it continues."""
 AFTER = "mindbot.after"
-"""Where that job's agent still has the call, its identity: until it is out of the room, and the journal has that name,
-the new agent does nothing."""
+"""Attribute of a dispatch that takes a call over from a living agent: the identity of that agent in the room.
+
+The new agent waits until the old one is out of the room and the journal has the name in JOURNAL."""
 
 _PROCESS = "mb "
 
 
 def process_name(worker: str, role: str = "") -> str:
-    """What a process calls itself, for people (`/proc/PID/comm`): the kernel keeps 15 characters of it."""
+    """The process name (`/proc/PID/comm`) of a worker or of one of its jobs, for people; the kernel keeps 15 characters."""
     return f"{_PROCESS}{worker} {role}".strip()
 
 
@@ -32,5 +33,5 @@ def journal_name(room: str, job: str) -> str:
 
 
 def is_journal_name(name: str) -> bool:
-    """Whether `journal_name` could have made it."""
+    """Whether `journal_name` could have made this name."""
     return len(name) == 32 and set(name) <= set("0123456789abcdef")

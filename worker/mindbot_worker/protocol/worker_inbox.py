@@ -1,6 +1,6 @@
-"""What the supervisor tells a worker of ours, as one datagram to the socket on which its job processes report.
+"""Encodes the supervisor's request for warm job processes, a datagram to the socket on which a worker's jobs report.
 
-Only a hint: lost, late or not understood, it costs a caller a moment.
+The request may be lost or come late: then a caller waits a little longer.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ _WARM = b"warm "
 
 
 def file_name(worker: str, pid: int | str) -> str:
-    """The socket of this worker, in the runtime directory; either may be a pattern."""
+    """The name of a worker's socket in the runtime directory. Both arguments may be glob patterns."""
     return f"worker-{worker.replace('/', '_') or 'alone'}-{pid}.sock"
 
 
 def warm(processes: int) -> bytes:
-    """Have so many job processes ready: calls are coming."""
+    """The datagram that asks for so many ready job processes, as calls are coming."""
     return _WARM + str(min(processes, MOST)).encode()
 
 
 def processes(datagram: bytes) -> int | None:
-    """How many are to be ready; None for anything else."""
+    """How many job processes a datagram asks for; None if it is no such request."""
     number = datagram.removeprefix(_WARM)
     if number == datagram or not number.isdigit() or len(number) > 3:
         return None

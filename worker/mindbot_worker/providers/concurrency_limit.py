@@ -1,4 +1,4 @@
-"""At most so many requests to a provider at one time, of all calls of this host together, first come, first served."""
+"""Limits the requests to a provider that all calls of this host make at one time: first come, first served."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mindbot_worker.providers.usage_meter import UsageMeter
 _FLOCK = "hhqqi4x"
 """struct flock: type, whence, start, length, pid."""
 _DRAWING = 0
-"""The byte that is locked while a ticket is drawn, for microseconds: whoever has it can be overtaken by nobody."""
+"""The byte that is locked, for microseconds, while a ticket is drawn, so that tickets are drawn in order."""
 
 
 class Ticket:
-    """A place in the queue, from its drawing until `give_back`, which may be called twice."""
+    """A place in the queue: a locked byte of the file, until `give_back`, which may be called twice."""
 
     def __init__(self, file: Descriptor, number: int) -> None:
         self._file, self._number = file, number
 
     def has_turn(self, count: int) -> bool:
-        """Whether fewer than `count` are before this one."""
+        """Whether fewer than `count` tickets are before this one."""
         before, unknown = 0, [(_DRAWING + 1, self._number)]
         while unknown:
             start, end = unknown.pop()
@@ -46,7 +46,7 @@ class Ticket:
 
 
 def draw_ticket(file: Path) -> Ticket | None:
-    """The next ticket; None while another is being drawn. Raises OSError where there is no such directory."""
+    """Draw the next ticket; None while another one is being drawn. Raises OSError where there is no such directory."""
     # each ticket has a descriptor of its own: that is whom the kernel takes for the owner of a lock
     opened = Descriptor(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     fd = opened.fileno()
@@ -85,7 +85,7 @@ def _first_lock(fd: int, start: int, end: int) -> int | None:
 LIMITED_WITHIN_CALL_ONLY = "limit.alone"
 
 LOOK_AGAIN = 0.01
-"""Seconds between two looks of those who wait; a look costs some 20 µs."""
+"""Seconds between two looks of a request that waits; a look costs some 20 µs."""
 _LONG = 1.0
 """Waits from this many seconds on are logged."""
 
@@ -93,12 +93,17 @@ logger = logging.getLogger(__name__)
 
 
 class Permit(Protocol):
+    """One request may be made until the permit is given back."""
+
     def give_back(self) -> None:
         """May be called twice."""
 
 
 class ConcurrencyLimit:
-    """`count` seats at `provider`, shared by all who use the same directory; without one, by the requests of a call."""
+    """Permits `count` requests to `provider` at one time, of all processes that use the same directory.
+
+    Without a directory the requests of one call are limited.
+    """
 
     def __init__(self, directory: Path | None, provider: str, count: int, meter: UsageMeter) -> None:
         self._file = None if directory is None else directory / f"{provider}.seats"
@@ -108,7 +113,7 @@ class ConcurrencyLimit:
         """The event of a long wait."""
 
     async def take(self, within: float | None = None) -> Permit:
-        """The next free seat. Raises TimeoutError where none is free `within` seconds."""
+        """Wait for a permit. Raises TimeoutError where none is free `within` seconds."""
         async with asyncio.timeout(within):
             return await self._take()
 
@@ -167,7 +172,7 @@ async def _wait_for_ticket(file: Path) -> Ticket:
 
 
 class _LocalPermit:
-    """A seat of this process alone."""
+    """A permit within this process."""
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release: Callable[[], None] | None = release

@@ -1,4 +1,4 @@
-"""Deepgram connections with a limit to how many all calls of this host have open at one time."""
+"""Opens Deepgram connections within a limit to how many all calls of this host have open at one time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NAME = "deepgram"
 
 
 def open_session(*, concurrency: int, meter: UsageMeter) -> aiohttp.ClientSession:
-    """For `deepgram.STT(http_session=…)`. The connections are those of LiveKit's own session, which closes them."""
+    """A session for `deepgram.STT(http_session=…)`. Its connections are LiveKit's own session's, which closes them."""
     return cast(
         aiohttp.ClientSession, _LimitedSession(RequestGate(NAME, concurrency, meter), http_context.http_session)
     )
 
 
 class _LimitedSession:
-    """What the plugin uses of an aiohttp session; an open websocket keeps its place."""
+    """The part of an aiohttp session that the plugin uses; a websocket keeps its permit until it is closed."""
 
     def __init__(self, provider: RequestGate, session: Callable[[], aiohttp.ClientSession]) -> None:
         self._provider, self._inner = provider, session()
@@ -35,11 +35,11 @@ class _LimitedSession:
         return self._inner.closed
 
     def post(self, url: str, **options: Any) -> Any:
-        """A recording, which MindBot never sends: for the sake of others who use the plugin so."""
+        """Send a recording, without a limit. (MindBot never does.)"""
         return self._inner.post(url, **options)
 
     async def ws_connect(self, url: str, **options: Any) -> aiohttp.ClientWebSocketResponse:
-        """Waits as long as the caller does."""
+        """Open a websocket; waits for a permit as long as the plugin does."""
         model = parse_qs(urlsplit(url).query).get("model", [""])[0]
         try:
             admitted = await self._provider.admit(model, within=None)
@@ -59,7 +59,7 @@ class _LimitedSession:
 
 
 def _releasing(socket: aiohttp.ClientWebSocketResponse, admitted: AdmittedRequest) -> aiohttp.ClientWebSocketResponse:
-    """The plugin closes each websocket, whatever became of it."""
+    """Finish the request as the websocket is closed: the plugin closes each, whatever became of it."""
     close = socket.close
 
     async def close_and_finish(*args: Any, **options: Any) -> bool:
@@ -73,7 +73,7 @@ def _releasing(socket: aiohttp.ClientWebSocketResponse, admitted: AdmittedReques
 
 
 def _refusal(refused: TooManyRequests, url: str) -> aiohttp.WSServerHandshakeError:
-    """What Deepgram itself would answer."""
+    """The error that Deepgram itself would cause."""
     where = URL(url)
     request = aiohttp.RequestInfo(where, "GET", CIMultiDictProxy(CIMultiDict()), where)
     return aiohttp.WSServerHandshakeError(request, (), status=429, message=str(refused))

@@ -1,6 +1,4 @@
-"""Models that step in for one that fails, in their order: LiveKit's fallback adapters, built only where there are
-any.
-"""
+"""Builds models with fallbacks, which are tried in order when one fails; without fallbacks, just the one model."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from mindbot_worker.livekit_adapter.fallback_adapters import (
 FALLBACK, RECOVERED = "provider.fallback", "provider.recovered"
 
 _RETRIES = 1
-"""So often, after a tenth of a second, a model is asked again before the next one is: most faults are gone by then.
+"""How often a model is asked again before the next one is: most faults are gone by then.
 LiveKit's own numbers differ by kind, up to two retries 2 s apart for speech: too long a silence where another model
 could speak."""
 _RETRY_AFTER = 0.5
@@ -31,13 +29,14 @@ _STT_CONNECTED_WITHIN = 5.0
 
 logger = logging.getLogger(__name__)
 
-Ears: TypeAlias = stt.STT[Any]
-Mind: TypeAlias = llm.LLM[Any]
-Mouth: TypeAlias = tts.TTS[Any]
+SpeechRecognition: TypeAlias = stt.STT[Any]
+LanguageModel: TypeAlias = llm.LLM[Any]
+SpeechSynthesis: TypeAlias = tts.TTS[Any]
 Model = TypeVar("Model")
 
 
-def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
+def speech_recognition(models: Iterable[str], make: Callable[[str], SpeechRecognition]) -> SpeechRecognition:
+    """The recognition that `make` builds for the first of `models`, with the others as fallbacks."""
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
@@ -47,25 +46,27 @@ def hearing(models: Iterable[str], make: Callable[[str], Ears]) -> Ears:
         max_retry_per_stt=_RETRIES,
         retry_interval=_RETRY_AFTER,
     )
-    _pass_on("stt", adapter, made)
+    _connect("stt", adapter, made)
     return adapter
 
 
-def thinking(models: Iterable[str], make: Callable[[str], Mind]) -> Mind:
+def language_model(models: Iterable[str], make: Callable[[str], LanguageModel]) -> LanguageModel:
+    """The language model that `make` builds for the first of `models`, with the others as fallbacks."""
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
     adapter = RefusalAwareLLM(made, max_retry_per_llm=_RETRIES, retry_interval=_RETRY_AFTER)
-    _pass_on("llm", adapter, made)
+    _connect("llm", adapter, made)
     return adapter
 
 
-def speaking(models: Iterable[str], make: Callable[[str], Mouth]) -> Mouth:
+def speech_synthesis(models: Iterable[str], make: Callable[[str], SpeechSynthesis]) -> SpeechSynthesis:
+    """The speech synthesis that `make` builds for the first of `models`, with the others as fallbacks."""
     made = _made(models, make)
     if len(made) == 1:
         return made[0]
     adapter = RefusalAwareTTS(made, max_retry_per_tts=_RETRIES)
-    _pass_on("tts", adapter, made)
+    _connect("tts", adapter, made)
     return adapter
 
 
@@ -73,8 +74,8 @@ def _made(models: Iterable[str], make: Callable[[str], Model]) -> list[Model]:
     return [make(model) for model in dict.fromkeys(models)]
 
 
-def _pass_on(kind: str, adapter: Any, models: Iterable[Any]) -> None:
-    """Errors of the models become the adapter's own, and whenever one is left or comes back, the log says so."""
+def _connect(kind: str, adapter: Any, models: Iterable[Any]) -> None:
+    """Emit the models' errors as the adapter's own, and log whenever a model is given up or comes back."""
     left: set[str] = set()
     refusals: Refusals = adapter.refusals
 

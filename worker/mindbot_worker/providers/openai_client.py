@@ -1,4 +1,4 @@
-"""One OpenAI client per call, with a limit to the requests that all calls of this host make at one time."""
+"""Opens OpenAI clients, within a limit to the requests that all calls of this host make at one time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "openai"
 
 _TIMEOUT = httpx2.Timeout(connect=15.0, read=5.0, write=5.0, pool=5.0)
 _LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120)
-"""Both LiveKit's own, from its OpenAI plugin."""
+"""Both as in LiveKit's OpenAI plugin."""
 _PATIENCE = 5.0
 _WAITS = ("connect", "read", "write")
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,100})"')
@@ -29,7 +29,7 @@ _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,100})"')
 def open_client(
     *, api_key: str, base_url: str | None, concurrency: int, meter: UsageMeter, patience: float = _PATIENCE
 ) -> openai.AsyncClient:
-    """The caller closes it. Retries are the session's: it knows how long a caller can wait.
+    """A client, for the caller to close. Retries are the session's: it knows how long a caller can wait.
 
     A request fails when nothing came for `patience` seconds. (LiveKit's TTS plugin would wait 30 s for each piece.)
     """
@@ -42,7 +42,7 @@ def open_client(
             provider, patience, verify=tls_context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=True
         ),
     )
-    meter.know(client.base_url.netloc.decode(), NAME)
+    meter.name_host(client.base_url.netloc.decode(), NAME)
     return client
 
 
@@ -60,7 +60,7 @@ def _tls_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
 
 
 class _LimitedClient(httpx2.AsyncClient):
-    """A request has its place until its response has been read or dropped."""
+    """An HTTP client whose requests keep their permit until the response has been read or dropped."""
 
     def __init__(self, provider: RequestGate, patience: float, **options: Any) -> None:
         super().__init__(**options)
@@ -118,7 +118,7 @@ def _model_of(request: httpx2.Request) -> str:
 
 
 def _refusal(refused: TooManyRequests, request: httpx2.Request) -> httpx2.Response:
-    """What the provider itself would answer, so that whoever asked decides as if it had."""
+    """The response that the provider itself would give."""
     error = {"message": str(refused), "type": "rate_limit_exceeded", "param": None, "code": None}
     headers = {"retry-after": f"{refused.seconds:.1f}"}
     return httpx2.Response(429, headers=headers, json={"error": error}, request=request)

@@ -1,7 +1,7 @@
-"""When a provider says "too many requests", all processes of the host leave it alone for a while.
+"""Pauses the requests of all processes of a host after a provider has answered "too many requests".
 
-How long is in a small file beside the seats, on the host's monotonic clock. It is written without a lock: an update
-that gets lost costs one more refusal, which says it again.
+The end of the pause is in a small file beside that of the concurrency limit, on the host's monotonic clock. The file is
+written without a lock: a lost update costs one more refused request, which writes it again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 from mindbot_config.files.read_file import read_regular
 
 LONGEST = 60.0
-"""Seconds that a hold lasts at most, whatever the provider asks for: then somebody tries."""
+"""Seconds that a pause lasts at most, whatever the provider asks for."""
 _FIRST = 1.0
-"""Seconds of the first hold where the provider names no time; doubled at each further one in a row."""
+"""Seconds of the first pause where the provider names no time; doubled at each further one in a row."""
 _STATE = struct.Struct("<ddd")
 
 
 @dataclass(frozen=True, slots=True)
 class _Pause:
-    """Begun at `since`, lasts to `until`; the next one, where no time is named, is to last `step` seconds."""
+    """A pause from `since` to `until`; the next one lasts `step` seconds where the provider names no time."""
 
     since: float = 0.0
     until: float = 0.0
@@ -34,7 +34,7 @@ class _Pause:
 
 
 class RateLimitPause:
-    """The hold on one model of one provider, as `name` says; without a directory that of this process."""
+    """The pause for one model of one provider (`name`); without a directory, of this process only."""
 
     def __init__(self, directory: Path | None, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._file = None if directory is None else directory / f"{_plain(name)}.hold"
@@ -46,9 +46,9 @@ class RateLimitPause:
         return max(self._read().until - self._now(), 0.0)
 
     def refused(self, asked_at: float, retry_after: float | None) -> float | None:
-        """A request that was sent at `asked_at` was refused. The seconds of a new hold, None where one was known.
+        """Note that a request sent at `asked_at` was refused; returns the seconds of a new pause, or None.
 
-        Several requests are refused in one wave: what was sent before the hold began says nothing new.
+        Several requests are refused at once: one that was sent before the pause began tells nothing new.
         """
         now, hold = self._now(), self._read()
         if retry_after is None:
@@ -63,7 +63,7 @@ class RateLimitPause:
         return seconds
 
     def accepted(self, asked_at: float) -> None:
-        """A request that was sent after the last hold began was answered: the next one is short again."""
+        """Note that a request was answered: if it was sent after the last pause began, the next one is short."""
         hold = self._read()
         if hold.step > _FIRST and asked_at > hold.since:
             self._write(_Pause(hold.since, hold.until, _FIRST))
@@ -92,7 +92,7 @@ class RateLimitPause:
 
 
 def asks_to_wait(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer says that there are too many requests: 503 is also an ordinary outage."""
+    """Whether an answer means that there are too many requests. (A 503 alone may be an outage.)"""
     return status == 429 or (status == 503 and "retry-after" in headers)
 
 

@@ -17,8 +17,8 @@ from mindbot_worker.providers.usage_meter import UsageMeter
 RATE_LIMITED = "provider.rate_limited"
 
 PATIENCE = 3.0
-"""Seconds that a request waits for the end of a hold. A longer one fails it at once: then a fallback or an apology is
-better for the caller than silence."""
+"""Seconds of a pause that a request waits for. A longer pause fails it at once: a fallback or an apology is better for
+the caller than silence."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class TooManyRequests(Exception):
 
 
 class RequestGate:
-    """The way to `name` of one call: `concurrency` requests at one time, of all calls of this daemon together."""
+    """Admits the requests of one call to one provider: `concurrency` at a time, of all calls of this daemon."""
 
     def __init__(self, name: str, concurrency: int, meter: UsageMeter) -> None:
         directory = os.environ.get(heartbeat.RUNTIME_DIR)
@@ -56,13 +56,13 @@ class RequestGate:
         return AdmittedRequest(self.name, model, permit, pause, self._meter)
 
     def _pause_of(self, model: str) -> RateLimitPause:
-        """A limit of theirs is one of a model."""
+        """The pause for a model: providers limit the requests to each."""
         if model not in self._pauses:
             self._pauses[model] = RateLimitPause(self._directory, f"{self.name}-{model}")
         return self._pauses[model]
 
     async def _wait_out(self, pause: RateLimitPause, until: float | None) -> None:
-        """With the permit held, which keeps the order."""
+        """Wait until the pause is over. The permit is held meanwhile, which keeps the order."""
         while seconds := self._refuse_if_long(pause):
             if until is not None and time.monotonic() + seconds > until:
                 raise TimeoutError

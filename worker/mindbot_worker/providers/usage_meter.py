@@ -1,6 +1,6 @@
-"""What a call uses of its providers, counted in its job process. Pure.
+"""Counts what a call uses of its providers, in its job process. Pure.
 
-The counts are those of `wire.USAGE`. They only grow, so that whoever reads them late has missed nothing.
+The counts are those of `protocol.usage_counts.USAGE`. They only grow, so that a late reader has missed nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SUMMED = {
 
 
 class UsageMeter:
-    """`changed` is called after each change."""
+    """The counts of one call, by provider. `changed` is called after each change."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
@@ -29,8 +29,8 @@ class UsageMeter:
         self._of_sessions: dict[int, dict[str, Counter[str]]] = {}
         self._known_as: dict[str, str] = {}
 
-    def know(self, host: str, provider: str) -> None:
-        """LiveKit names the provider of some plugins by their host and port: it is this one."""
+    def name_host(self, host: str, provider: str) -> None:
+        """Note the provider behind a host and port, by which LiveKit names the providers of some plugins."""
         self._known_as[host] = provider
 
     def count(self, provider: str, **amounts: float) -> None:
@@ -43,7 +43,7 @@ class UsageMeter:
         self.count(provider, waits=1, waited=seconds, **({"long_waits": 1} if long else {}))
 
     def session(self, session: int, models: Iterable[Any]) -> None:
-        """All that one session has used so far, as LiveKit's `AgentSessionUsage` lists it."""
+        """Replace the counts of one session by what it has used so far, from LiveKit's `AgentSessionUsage`."""
         counts: dict[str, Counter[str]] = {}
         for model in models:
             used = counts.setdefault(self._provider(model.provider), Counter())
@@ -59,5 +59,5 @@ class UsageMeter:
         return self._known_as.get(plain) or plain.removeprefix("api.").removesuffix(".com") or "other"
 
     def totals(self) -> dict[str, dict[str, float]]:
-        """What was used of each provider; only what is not zero."""
+        """What was used of each provider, without zeros."""
         return heartbeat.added([self._counted, *self._of_sessions.values()])

@@ -1,4 +1,4 @@
-"""Finds the AgentServer that `--agent MODULE:ATTR` names, and says in one line why it cannot."""
+"""Imports the agent and finds the AgentServer that `--agent MODULE:ATTR` names, or says in one line what is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def check(reference: str) -> AgentPlace:
+def check_reference(reference: str) -> AgentPlace:
     """Refuse a reference that cannot be right, before the seconds that importing LiveKit takes."""
     module, colon, attribute = reference.partition(":")
     if not (module and colon and attribute and all(part.isidentifier() for part in f"{module}.{attribute}".split("."))):
@@ -36,8 +36,8 @@ def check(reference: str) -> AgentPlace:
 
 
 def prepared(reference: str, settings: Settings) -> AgentServer:
-    """The server, with this process's environment checked and made ready for it. Raises WorkerFailure."""
-    place = check(reference)
+    """Check and prepare the environment, import the agent, and return its server. Raises WorkerFailure."""
+    place = check_reference(reference)
     environment.check(os.environ, settings, reference)
     environment.prepare(os.environ, settings, reference)
     agent_path.import_first(place)
@@ -87,12 +87,12 @@ def _find(module: ModuleType, attribute: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             raise ConfigFailure(
-                f"cannot find {attribute!r} in the agent module {module.__name__!r}{_hint(module)}"
+                f"cannot find {attribute!r} in the agent module {module.__name__!r}{_servers_of(module)}"
             ) from None
     return found
 
 
-def _hint(module: ModuleType) -> str:
+def _servers_of(module: ModuleType) -> str:
     from livekit.agents import AgentServer
 
     servers = [name for name, value in vars(module).items() if isinstance(value, AgentServer)]
@@ -134,7 +134,7 @@ def _check_session(server: AgentServer, reference: str) -> None:
 
 
 def check_credentials(server: AgentServer, settings: Settings) -> None:
-    """LiveKit's own message for this names its constructor's arguments."""
+    """Raise ConfigFailure where LiveKit's URL, key or secret is missing, and name the variables to set."""
     from mindbot_worker.livekit_adapter import internals
     from mindbot_worker.livekit_adapter.internals import Attribute
 

@@ -1,4 +1,4 @@
-"""Runs an AgentServer from its start to its last call: `server.run()`, never LiveKit's command line."""
+"""Configures a LiveKit AgentServer for a supervised worker, and runs it from its start to the end of its last call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PRELOADED = ["mindbot_worker.jobs.preload"]
 
 
 def apply_options(server: AgentServer, settings: Settings, *, reports_to: Path, worker: str) -> Capacity:
-    """Everything that makes `server` a supervised one. Nothing of it needs a change to the user's code."""
+    """Set the options that a supervised worker needs, and put our functions around the user's own."""
     _own_ports(server, worker)
     internals.put(server, Attribute.MAX_RETRY, RETRY_WITHOUT_END)
     wait = internals.get(server, Attribute.INITIALIZE_PROCESS_TIMEOUT, 0.0)
@@ -111,8 +111,8 @@ async def drain(server: AgentServer, limit: float) -> None:
         logger.error("the calls could not be closed in time", extra={"event": DRAINING, "limit": _CLOSE_LIMIT})
 
 
-async def abandon(server: AgentServer, serving: asyncio.Task[Any]) -> None:
-    """Asked to stop while still starting: there are no calls, and LiveKit's drain() would wait for the start."""
+async def cancel_start(server: AgentServer, serving: asyncio.Task[Any]) -> None:
+    """End a server that is still starting: it has no calls, and LiveKit's drain() would wait for its start."""
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):
         await serving
@@ -124,7 +124,7 @@ ENDED, VERSION = "serving.ended", "serving.version"
 
 
 class AgentServerRunner:
-    """One server, its pulse and its end. `run` returns when the worker was asked to stop and has drained."""
+    """Runs one server with its heartbeat. `run` returns when the worker was asked to stop and has drained."""
 
     def __init__(
         self,
@@ -143,18 +143,18 @@ class AgentServerRunner:
         )
 
     async def run(self, stop: StopRequest, inbox: Inbox) -> None:
-        """Raises WorkerFailure if the server cannot start or ends by itself."""
+        """Run until asked to stop. Raises WorkerFailure if the server cannot start or ends by itself."""
         _compare_versions()
         garbage = memory_report.GarbageCollection()
-        garbage.settle()
-        self._start(self._heartbeat_loop.run(), "pulse")
+        garbage.freeze_imported()
+        self._start(self._heartbeat_loop.run(), "heartbeat")
         self._registration.observe()
         serving = self._start(self._server.run(unregistered=not self._settings.worker.registered), "serve")
         # One turn of the loop: the pool then exists, and has not started a process yet.
         await asyncio.sleep(0)
         pool = JobProcessWatch(self._server, self._status.calls, inbox, self._heartbeat_loop.beat_soon, garbage)
         pool.install()
-        inbox.listen(asyncio.get_running_loop(), pool.on_report, pool.on_coming)
+        inbox.listen(asyncio.get_running_loop(), pool.on_report, pool.on_warm_request)
         self._inbox = inbox
         if interval := self._settings.worker.memory_interval:
             self._start(memory_report.report(interval), "memory")
@@ -172,9 +172,9 @@ class AgentServerRunner:
         return task
 
     def _refresh(self) -> None:
-        """Before each beat: what is read from the server rather than told by it."""
+        """Read from the server, before each beat, what it does not report by events."""
         if self._inbox is not None:
-            self._inbox.keep()
+            self._inbox.restore_name()
         self._status.load = self._capacity.share_taken()
         self._status.pids = internals.process_ids(self._server)
         self._registration.refresh()
@@ -191,7 +191,7 @@ class AgentServerRunner:
         if self._registration.up:
             await drain(self._server, self._settings.pool.drain_timeout)
         else:
-            await abandon(self._server, serving)
+            await cancel_start(self._server, serving)
         self._heartbeat_loop.beat()
         logger.info("the worker has ended", extra={"event": ENDED})
 

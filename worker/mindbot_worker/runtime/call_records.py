@@ -1,4 +1,4 @@
-"""The worker's book of its calls: which are live, how they ended, what went wrong. Pure: it is told the time."""
+"""Records a worker's calls: which are live, how they ended, their errors and usage. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EARLY_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class StartedCall:
-    """A call as LiveKit handed it to a job process."""
+    """A call that LiveKit has given to a job process."""
 
     room: str
     job: str
@@ -38,7 +38,7 @@ class _Live:
 
 
 class CallRecords:
-    """Every method takes `now` on the host's monotonic clock, the one that job processes report by."""
+    """Records the calls of one worker. `now` is the host's monotonic clock, by which job processes report, too."""
 
     def __init__(self, now: float) -> None:
         self._live: dict[str, _Live] = {}
@@ -78,7 +78,7 @@ class CallRecords:
         active_at = min(max(report.active_at, before.active_at), now)
         self._active_at = max(self._active_at, active_at)
         self._live[report.job] = replace(live, report=replace(report, active_at=active_at))
-        return _news(before) != _news(report)
+        return _urgent_fields(before) != _urgent_fields(report)
 
     def _keep_early(self, report: Report) -> None:
         # a job may speak before LiveKit says that it was launched
@@ -96,11 +96,11 @@ class CallRecords:
             self.usage = heartbeat.added([self.usage, heartbeat.grown(before.usage, report.usage)])
 
     def is_ending(self, job: str) -> bool:
-        """Whether its agent had done its work, by its last report."""
+        """Whether the agent of a job had finished, by its last report."""
         return job in self._live and self._live[job].report.state == ENDING
 
     def closed(self, job: str, *, died: bool, now: float) -> str | None:
-        """The job process of a call is gone; how the call ended, or None if it was not known."""
+        """The job process of a call is gone: returns how the call ended, or None for a job that is not known."""
         live = self._live.pop(job, None)
         if live is None:
             return None
@@ -126,7 +126,7 @@ class CallRecords:
         self.errors_fatal += 1
 
     def live(self, now: float, last_beat: Callable[[int], float | None] = lambda _: None) -> tuple[heartbeat.Call, ...]:
-        """`last_beat` tells of a job process when its loop last went round."""
+        """The live calls as a heartbeat lists them; `last_beat` tells when the loop of a job process last ran."""
         return tuple(
             heartbeat.Call(
                 room=each.call.room,
@@ -145,13 +145,13 @@ class CallRecords:
         )
 
     def ended(self, now: float) -> tuple[heartbeat.Ended, ...]:
-        """Calls that ended lately: a beat can be lost, so each is told for a while."""
+        """Calls that ended in the last seconds: a beat can be lost, so each is told in several."""
         while self._ended and self._ended[0][0] < now - ENDED_REPEATED_FOR:
             self._ended.popleft()
         return tuple(each for _, each in self._ended)
 
     def storm(self, now: float) -> int:
-        """Job processes that failed to start, or died unused, in the last minute."""
+        """How many job processes failed to start, or died without a call, in the last minute."""
         while self._deaths and self._deaths[0] < now - STORM_WINDOW:
             self._deaths.popleft()
         return len(self._deaths)
@@ -161,12 +161,12 @@ class CallRecords:
         return max(now - self._active_at, 0.0)
 
 
-def _news(report: Report) -> tuple[object, ...]:
-    """What the supervisor should hear of at once when it changes."""
+def _urgent_fields(report: Report) -> tuple[object, ...]:
+    """The fields of a report whose change the supervisor should hear of at once."""
     return report.state, report.errors, report.fatal, report.present, report.gone_at is None
 
 
 def _beat_age(live: _Live, last_beat: Callable[[int], float | None], now: float) -> float | None:
-    """From the call's start on: a process that waits for its first call does not beat."""
+    """Seconds since the last beat or the call's start: a process that waits for its first call does not beat."""
     at = last_beat(live.call.pid) if live.call.pid is not None else None
     return None if at is None else max(now - max(at, live.opened_at), 0.0)

@@ -1,4 +1,4 @@
-"""How many calls a worker takes: its load, LiveKit's counting made ours, and how many warm job processes it keeps."""
+"""Decides how many calls a worker takes: the load that it reports to LiveKit, and the refusal beyond `max_calls`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from mindbot_worker.livekit_adapter import internals, job_forkserver
 from mindbot_worker.livekit_adapter.internals import Attribute
 
 FULL = 1.0
-"""LiveKit's worker gives this load the status FULL; only calls reach it, never the host's pressure."""
+"""The load at which LiveKit marks a worker FULL: `max_calls` calls make it so, the host's pressure never does."""
 
-WITH_ROOM = 0.65
-"""A worker with room stays below livekit-server's `agents.target_load`, 0.7 by default. From there on the server
-counts a worker as nothing (`JobRequestAffinity` in pkg/service/agentservice.go, 1.13.5): when all of them are there,
-it dispatches a call to nobody and says so to nobody, whatever their status."""
+BELOW_TARGET = 0.65
+"""The highest load of a worker that can take a call: below livekit-server's `agents.target_load`, 0.7 by default.
+
+The server does not count a worker above that (`JobRequestAffinity` in pkg/service/agentservice.go, 1.13.5): when all
+workers are, it dispatches a call to none of them and reports no error."""
 
 
 def load_of(calls: int, max_calls: int, pressure: float) -> float:
     """The load to report: a busy host makes the worker less preferred, but only `max_calls` calls make it full."""
     if calls >= max_calls:
         return FULL
-    return WITH_ROOM * max(calls / max_calls, min(max(pressure, 0.0), 1.0))
+    return BELOW_TARGET * max(calls / max_calls, min(max(pressure, 0.0), 1.0))
 
 
 class HostPressure:
-    """The share of the CPU time that was in use, over the last second or more.
+    """Measures the share of the CPU time that was in use, over the last second or more.
 
     Of the host's, or of the quota of the own cgroup, whichever has less left: in a container with two CPUs of 64 the
     host looks idle while the container cannot keep up.
@@ -93,7 +94,7 @@ OnRequest = Callable[[JobRequest], Awaitable[None]]
 
 
 class Capacity:
-    """The seats of one worker. A user's own load function is kept, and `max_calls` holds beside it."""
+    """Limits the calls of one worker to `max_calls`. A load function of the user's own is kept beside that."""
 
     def __init__(self, server: AgentServer, max_calls: int) -> None:
         self._server = server
@@ -111,22 +112,22 @@ class Capacity:
 
     def load(self) -> float:
         """The load function; LiveKit calls it in a thread."""
-        return load_of(len(internals.active_jobs(self._server)), self._seats(), self._pressure())
+        return load_of(len(internals.active_jobs(self._server)), self._limit(), self._pressure())
 
     def effective_load(self) -> float:
-        """The load with the calls that were promised a seat."""
-        return load_of(self._taken(), self._seats(), self._pressure())
+        """The load, with the calls that were accepted and have not started yet."""
+        return load_of(self._taken(), self._limit(), self._pressure())
 
     def share_taken(self) -> float:
-        """For people: the share of the seats that are taken, or what the user's own function says."""
+        """For status: the share of `max_calls` that is taken, or the load by the user's own function."""
         return self._taken() / self._max if self._ours else internals.load(self._server)
 
     @property
     def full(self) -> bool:
-        return self._taken() >= self._seats()
+        return self._taken() >= self._limit()
 
-    def _seats(self) -> int:
-        """`max_calls`; where no job process can be started any more, what is left of warm ones."""
+    def _limit(self) -> int:
+        """`max_calls`, or the number of job processes that are left where none can be started any more."""
         if not job_forkserver.is_gone():
             return self._max
         left = len(internals.active_jobs(self._server)) + internals.warm_processes(self._server)
@@ -148,10 +149,10 @@ class Capacity:
         async def on_request_within_max_calls(request: JobRequest) -> Any:
             self._asked.add(request.id)
             try:
-                if self._taken() > self._seats():
+                if self._taken() > self._limit():
                     logger.info(
-                        "no seat is free",
-                        extra={"event": REFUSED, "job": request.id, "room": request.room.name, "limit": self._seats()},
+                        "the worker has no room for another call",
+                        extra={"event": REFUSED, "job": request.id, "room": request.room.name, "limit": self._limit()},
                     )
                     # terminate=True, LiveKit's default, would keep the other workers from taking the call
                     return await request.reject(terminate=False)

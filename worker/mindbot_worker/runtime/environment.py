@@ -1,4 +1,4 @@
-"""The environment variables of a worker: those it takes, and those it sets for LiveKit before importing it."""
+"""Reads the environment variables of a worker, and sets those that LiveKit reads when it is imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ Environ = MutableMapping[str, str]
 
 MINDBOT = "mindbot_worker.mindbot:server"
 
-"""What the one above is set to once a job process has a call."""
 _OFF, _LOOP_BLOCKED = "0", "250"
 """Milliseconds; LiveKit's own default is 100. A caller hears a quarter of a second, and from there on the monitor ticks
 20 times a second, its slowest, instead of 50."""
@@ -27,7 +26,7 @@ PRELOAD_LOCAL_INFERENCE = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
 
 
 def take_fd(environ: Environ, name: str) -> Descriptor | None:
-    """The descriptor that `name` gives us. It is removed: in a child its number would mean something else."""
+    """Take the descriptor whose number is in `name`, and remove the variable: no child has that descriptor."""
     text = environ.pop(name, "")
     if not text.isdigit():
         return None
@@ -39,7 +38,7 @@ def take_fd(environ: Environ, name: str) -> Descriptor | None:
 
 
 def settings(environ: Environ) -> Settings:
-    """What the supervisor has put there. Raises ConfigFailure."""
+    """The settings that the supervisor has put into the environment. Raises ConfigFailure."""
     try:
         return from_environ(environ)
     except ConfigError as exc:
@@ -52,7 +51,7 @@ def runtime_dir(environ: Environ) -> Path | None:
 
 
 def check(environ: Environ, settings: Settings, reference: str) -> None:
-    """MindBot without its providers would answer every call with a crash."""
+    """Raise ConfigFailure where MindBot is to run and a key of its providers is missing."""
     if reference != MINDBOT:
         return
     urls = {"OPENAI_API_KEY": settings.voice.openai_base_url, "DEEPGRAM_API_KEY": settings.voice.deepgram_base_url}
@@ -62,7 +61,7 @@ def check(environ: Environ, settings: Settings, reference: str) -> None:
 
 
 def prepare(environ: Environ, settings: Settings, reference: str) -> None:
-    """Defaults for LiveKit; what the user has set stays. To do it again, as a forked worker does, changes nothing."""
+    """Set defaults for LiveKit; what the user has set stays. A second call, as in a forked worker, changes nothing."""
     # LiveKit's monitor ticks in every job process, and those that wait for a call far outnumber the others: for an idle
     # worker that was most of its CPU (docs/performance.md). So it is off until there is a call.
     wanted = environ.get(LOOP_BLOCK_WARN_MS) or _LOOP_BLOCKED

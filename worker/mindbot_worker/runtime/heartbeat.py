@@ -1,6 +1,4 @@
-"""The worker's heartbeat: what it says, and the two that send it (the event loop tells all there is, a thread
-proves that the process runs).
-"""
+"""Sends the worker's heartbeats: complete ones from the event loop, short ones from a thread while that is blocked."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ MakeBeat = Callable[[int], Beat]
 
 
 class HeartbeatPipe:
-    """Beats written to one pipe, numbered in the order they are written. Without one, it does nothing."""
+    """Writes numbered beats to a pipe without ever blocking. Without a pipe it does nothing."""
 
     def __init__(self, pipe: Descriptor | None) -> None:
         self._pipe = pipe
@@ -63,7 +61,7 @@ class HeartbeatPipe:
             return self._pipe is not None
 
     def send_last(self, make: MakeBeat, patience: float) -> bool:
-        """As `send`, but worth waiting for: the beat that says why the worker ends."""
+        """As `send`, but wait up to `patience` seconds for room: for the beat that says why the worker ends."""
         deadline = time.monotonic() + patience
         while not self.send(make):
             left = deadline - time.monotonic()
@@ -95,7 +93,7 @@ class HeartbeatPipe:
 
 
 def _line(beat: Beat) -> bytes:
-    """The encoded beat; one that is too long is cut down to what the supervisor needs most."""
+    """The encoded beat; of one that is too long, only what the supervisor needs most."""
     for shorter in (beat, replace(beat, pids=(), ended=beat.ended[-20:]), replace(beat, pids=(), ended=(), calls=())):
         try:
             return encode(shorter)
@@ -110,7 +108,7 @@ _LIST_MAX = 1024
 
 @dataclass(slots=True)
 class WorkerStatus:
-    """Written on the loop by whoever learns something; read for every beat, by the thread as well."""
+    """Holds what the next beat says. Written on the event loop, read by the heartbeat thread as well."""
 
     calls: CallRecords
     state: str = heartbeat.STARTING
@@ -121,7 +119,7 @@ class WorkerStatus:
     problem: str = ""
     pids: set[int] = field(default_factory=set)
     last_beat: Callable[[int], float | None] = lambda _: None
-    """When the event loop of a job process last went round, by its pid."""
+    """When the event loop of a job process last ran, by its pid."""
 
     def beat(self, seq: int, *, lag: float, failure: heartbeat.Failure | None = None) -> heartbeat.Beat:
         now = time.monotonic()
@@ -162,13 +160,13 @@ logger = logging.getLogger(__name__)
 _PROBE = 0.1
 """How often the loop's lag is measured; what a beat reports is the worst since the beat before."""
 _APART = 0.1
-"""Beats on a change are at least this far apart."""
+"""Seconds between two beats that changes cause, at least."""
 _LATE = 1.5
 """Intervals without a beat of the loop after which the thread speaks: every beat wakes the supervisor."""
 
 
 class ThreadHeartbeat:
-    """Beats while the loop does not: it is blocked, or there is none yet, agent and LiveKit being imported."""
+    """Sends short beats while the loop sends none: it is blocked, or LiveKit and the agent are still being imported."""
 
     def __init__(self, heartbeat: HeartbeatPipe, status: WorkerStatus, interval: float) -> None:
         self._heartbeat, self._status, self._interval = heartbeat, status, interval
@@ -176,7 +174,7 @@ class ThreadHeartbeat:
 
     def start(self) -> None:
         if self._heartbeat.connected:
-            threading.Thread(target=self._run, name="mindbot-pulse", daemon=True).start()
+            threading.Thread(target=self._run, name="mindbot-heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -189,7 +187,7 @@ class ThreadHeartbeat:
 
 
 class LoopHeartbeat:
-    """Beats from the worker's own loop: at every interval, and soon after `beat_soon`."""
+    """Sends complete beats from the event loop: one in each interval, and one soon after `beat_soon`."""
 
     def __init__(
         self, heartbeat: HeartbeatPipe, status: WorkerStatus, interval: float, refresh: Callable[[], None]
@@ -212,7 +210,7 @@ class LoopHeartbeat:
                 self.beat()
 
     def beat_soon(self) -> None:
-        """Something changed: beat now, or as soon as the last beat is far enough away. On the loop only."""
+        """Send a beat for a change: now, or as soon as the last beat is long enough ago. On the loop only."""
         if self._soon is not None:
             return
         wait = self._sent_at + _APART - time.monotonic()

@@ -1,6 +1,4 @@
-"""The worker's end of the channel on which its job processes report, and the supervisor gives a hint now and then: a
-datagram socket in the runtime directory.
-"""
+"""Receives reports of a worker's job processes, and the supervisor's requests for warm ones, on a datagram socket."""
 
 from __future__ import annotations
 
@@ -17,15 +15,15 @@ from mindbot_worker.protocol import job_beats, worker_inbox
 from mindbot_worker.protocol.job_reports import SIZE_MAX, Report, decode
 
 _PATH_MAX = 107
-"""What fits into sockaddr_un."""
+"""Bytes of a path that fit into sockaddr_un."""
 _AT_ONCE = 256
-"""So many datagrams are read before the loop gets its turn again."""
+"""How many datagrams are read before the loop gets its turn again."""
 _FORMER_MAX = 4
-"""Sockets that are still read after somebody has removed their name: jobs that run go on reporting to them."""
+"""How many sockets are still read after their name was removed: running jobs go on reporting to them."""
 
 
 class Inbox:
-    """Bound at once, read when `listen` says so: a job's report waits in the socket meanwhile."""
+    """The worker's socket in the runtime directory: bound at once, read after `listen`."""
 
     def __init__(self, directory: Path | None, name: str) -> None:
         self._private: Path | None = None
@@ -48,14 +46,14 @@ class Inbox:
         except OSError:
             made.close()
             raise
-        self._place = _place_of(self.path)
+        self._identity = _identity_of(self.path)
         return made
 
     def _choose(self, directory: Path | None, name: str) -> Path:
         file = worker_inbox.file_name(name, os.getpid())
         if directory is not None and directory.is_dir() and len(os.fsencode(directory / file)) <= _PATH_MAX:
             path = directory / file
-            if path.is_socket() or _place_of(path) is None:
+            if path.is_socket() or _identity_of(path) is None:
                 return path
         self._private = Path(tempfile.mkdtemp(prefix="mindbot-", dir="/tmp"))
         return self._private / "jobs.sock"
@@ -70,8 +68,8 @@ class Inbox:
         for each in self._sockets:
             loop.add_reader(each.fileno(), self._read, each)
 
-    def keep(self) -> None:
-        """Bind anew if somebody has removed our name: jobs that begin would not find us. Called with each beat."""
+    def restore_name(self) -> None:
+        """Bind a new socket if the name was removed: new jobs would not find the old one. Called before each beat."""
         if self._loop is None or self.path.exists():
             return
         with contextlib.suppress(OSError):  # its directory may come back later
@@ -84,7 +82,7 @@ class Inbox:
         self._sockets = self._sockets[-_FORMER_MAX - 1 :]
 
     def read(self) -> None:
-        """Take what has arrived; called before a job is judged by its exit."""
+        """Read what has arrived. Called before the exit of a job process is judged."""
         for each in self._sockets:
             self._read(each)
 
@@ -119,14 +117,14 @@ class Inbox:
         return False
 
     def unlink(self) -> None:
-        if _place_of(self.path) == self._place:
+        if _identity_of(self.path) == self._identity:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
 
 
-def _place_of(path: Path) -> tuple[int, int] | None:
+def _identity_of(path: Path) -> tuple[int, int] | None:
     """Device and inode of what has this name; None where there is nothing."""
     try:
         found = path.lstat()

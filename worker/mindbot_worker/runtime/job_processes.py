@@ -1,4 +1,4 @@
-"""Follows LiveKit's pool of job processes into the book of calls."""
+"""Follows the job processes of LiveKit's pool: records their calls, and decides when warm ones are started."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobProcessWatch:
-    """Calls start and end with pool events; in between their own reports come in through the inbox."""
+    """Records a call at its start and end by events of the pool, and in between by the reports of its job."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class JobProcessWatch:
         if self._calls.reported(report, time.monotonic()):
             self._changed()
 
-    def on_coming(self, processes: int) -> None:
-        """Calls are on their way that want so many of them."""
+    def on_warm_request(self, processes: int) -> None:
+        """The supervisor expects calls that need so many warm job processes."""
         self._warm_ahead.prepare(processes)
 
     def _on_ready(self, process: Any) -> None:
@@ -91,8 +91,8 @@ class JobProcessWatch:
         self._ready.discard(id(process))
         info = internals.running_job(process)
         if info is not None:
-            said_goodbye = internals.nobody_knows_how(process) and self._calls.is_ending(info.job.id)
-            died = internals.died(process) and not said_goodbye
+            had_ended_its_call = internals.exit_is_unknown(process) and self._calls.is_ending(info.job.id)
+            died = internals.died(process) and not had_ended_its_call
             self._call_ended(info.job.id, info.job.room.name, died=died)
         elif internals.is_closing(self._server):
             return  # told to go
@@ -104,9 +104,9 @@ class JobProcessWatch:
         self._changed()
 
     def _slow_down(self) -> None:
-        """LiveKit starts a failed process again at once, for ever: that keeps all cores of the host busy."""
+        """Hold the next start back: LiveKit starts a failed process again at once, for ever, on all cores."""
         self._failures_in_a_row += 1
-        if seconds := pause(self._failures_in_a_row):
+        if seconds := backoff(self._failures_in_a_row):
             hold = asyncio.ensure_future(internals.hold_process_start(self._server, seconds))
             self._holds.add(hold)
             hold.add_done_callback(self._holds.discard)
@@ -118,18 +118,21 @@ class JobProcessWatch:
             logger.info("a call has ended", extra={"event": ENDED, "room": room, "job": job, "outcome": outcome})
 
 
-def pause(failures_in_a_row: int) -> float:
+def backoff(failures_in_a_row: int) -> float:
     """Seconds before the next job process may start, after so many that failed to."""
     beyond = failures_in_a_row - _FREE_ATTEMPTS
     return min(float(1 << min(beyond, 10)), _PAUSE_MAX) if beyond >= 0 else 0.0
 
 
-AFTER, WITHIN = 1.0, 3.0
-"""Seconds after the last call began; and seconds at most, where calls begin one after the other."""
+HELD_FOR, HELD_AT_MOST = 1.0, 3.0
+"""Seconds after the last call's start; and seconds at most, where calls start one after the other."""
 
 
 class HeldBackProcesses:
-    """`hold` is told whether to start no warm processes. Belongs to the loop's thread."""
+    """Delays the start of warm processes while calls start, which need the CPU more. For the loop's thread only.
+
+    `hold` is called with True to start none, and with False to go on.
+    """
 
     def __init__(self, hold: Callable[[bool], None]) -> None:
         self._hold = hold
@@ -143,20 +146,21 @@ class HeldBackProcesses:
             self._hold(True)
         else:
             self._due.cancel()
-        self._due = loop.call_at(min(loop.time() + AFTER, self._since + WITHIN), self._go_on)
+        self._due = loop.call_at(min(loop.time() + HELD_FOR, self._since + HELD_AT_MOST), self._release)
 
-    def _go_on(self) -> None:
+    def _release(self) -> None:
         self._due = None
         self._hold(False)
 
 
 KEPT = 15.0
-"""Seconds after which those that no call has taken are ended."""
+"""Seconds after which extra warm processes that no call has taken are ended."""
 
 
 class WarmProcessesAhead:
-    """`start` is told how many processes are to be warm, `end_surplus` that no more than usual are. Belongs to the
-    loop's thread.
+    """Starts extra warm processes for calls that are expected, and ends the unused ones later. For the loop's thread.
+
+    `start` is called with how many are to be warm, `end_surplus` to go back to the usual number.
     """
 
     def __init__(self, start: Callable[[int], None], end_surplus: Callable[[], None]) -> None:

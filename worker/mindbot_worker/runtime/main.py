@@ -1,4 +1,4 @@
-"""The order in which a worker comes up, and the one way in which it ends."""
+"""Starts a worker step by step, and ends it with an exit code and the reason in its last beat, the log and stderr."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Everything up to `livekit` is imported here at once, so that the first beat goes out within a moment."""
+    """One worker process. LiveKit is imported only after the first beat, which is so sent at once."""
 
     def __init__(self, agent_reference: str | None) -> None:
         self._reference = agent_reference
@@ -54,12 +54,12 @@ class Worker:
         self._inbox: Inbox | None = None
 
     def run(self) -> int:
-        """The exit code. What goes wrong is told three times: in a beat, in the log and on stderr."""
+        """Run to the end and return the exit code. A failure is told in a beat, in the log and on stderr."""
         guard(self._redact)
         stack_dump.arm()
         self._stop.listen_early()
         try:
-            shutdown.watch(environment.take_fd(os.environ, heartbeat.LEASH_FD), self._stop.request)
+            shutdown.watch_leash(environment.take_fd(os.environ, heartbeat.LEASH_FD), self._stop.request)
             self._serve()
             code = EX_OK
         except WorkerFailure as failure:

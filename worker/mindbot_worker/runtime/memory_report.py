@@ -1,4 +1,4 @@
-"""What this process holds: a log line about it now and then, and no garbage kept for long.
+"""Logs the worker's memory, threads and open files now and then, and collects garbage after calls.
 
 Started with PYTHONTRACEMALLOC=1, a worker also names the lines of code whose memory has grown most since the last time.
 """
@@ -57,7 +57,7 @@ def _of_process() -> dict[str, Any]:
 
 
 class GrowingLines:
-    """The lines of code that hold more than at the last look; nothing while tracemalloc is off."""
+    """Finds the lines of code whose memory has grown since the last look; nothing while tracemalloc is off."""
 
     def __init__(self) -> None:
         self._before: tracemalloc.Snapshot | None = None
@@ -80,8 +80,8 @@ class GarbageCollection:
         self._collect = collect
         self._due: asyncio.TimerHandle | None = None
 
-    def settle(self) -> None:
-        """Before the first call: what is there now stays, so no later collection needs to look at it."""
+    def freeze_imported(self) -> None:
+        """Exempt all that exists now from later collections. Called before the first call."""
         gc.collect()
         gc.freeze()
 
@@ -90,7 +90,7 @@ class GarbageCollection:
             self._due = asyncio.get_running_loop().call_later(TIDY_AFTER, self._run)
 
     def call_started(self) -> None:
-        """Wait on, if a collection is due."""
+        """Put a due collection off."""
         if self._due is not None:
             self._due.cancel()
             self._due = None

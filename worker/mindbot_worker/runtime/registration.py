@@ -1,6 +1,4 @@
-"""Whether the worker is registered at LiveKit, and why it is not, in plain words; and a backoff on LiveKit's
-retries.
-"""
+"""Follows whether the worker is registered at LiveKit, and why it is not; adds a backoff to LiveKit's retries."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConnectionLogFilter(logging.Filter):
-    """Takes LiveKit's warning about each failed attempt as news; it is demoted to DEBUG, and told once per cause."""
+    """Learns of each failed connection from LiveKit's warning, which it lowers to DEBUG."""
 
     def __init__(self, url: str, lost: Callable[[str], None]) -> None:
         super().__init__()
@@ -96,10 +94,10 @@ def plain_url(url: str) -> str:
 
 
 class WebsocketBackoff:
-    """LiveKit's way to open its websocket, with what it lacks: a brake, and a limit to the wait for the registration.
+    """Opens LiveKit's websocket with a backoff between attempts, and with a time limit for the registration.
 
-    Its retry counter starts anew whenever a socket opens, so a proxy that accepts and closes at once is called some
-    430 times a second; and a server that accepts and says nothing is waited for without end.
+    LiveKit's retry counter starts anew whenever a socket opens, so a proxy that accepts and closes at once is called
+    some 430 times a second; and a server that accepts and says nothing is waited for without end.
     """
 
     def __init__(self, session: aiohttp.ClientSession, connecting: Callable[[], bool]) -> None:
@@ -118,7 +116,7 @@ class WebsocketBackoff:
         self._attempts = self._attempts + 1 if since < _CLOSE_TOGETHER else 0
         if self._attempts > 1:
             # spread out, lest all workers of a host come back in the same instant
-            await asyncio.sleep(max(pause(self._attempts) * random.uniform(0.5, 1) - since, 0))  # noqa: S311
+            await asyncio.sleep(max(backoff(self._attempts) * random.uniform(0.5, 1) - since, 0))  # noqa: S311
         self._last = time.monotonic()
         websocket: aiohttp.ClientWebSocketResponse = await self._open(*args, **kwargs)
         asyncio.get_running_loop().call_later(_REGISTER_TIMEOUT, self._give_up, websocket)
@@ -129,7 +127,7 @@ class WebsocketBackoff:
             self._closing = asyncio.ensure_future(websocket.close())
 
 
-def pause(attempts: int) -> float:
+def backoff(attempts: int) -> float:
     """Seconds from one attempt to connect to the next, after so many close ones; at most LiveKit's own 10."""
     return min(0.25 * float(1 << min(attempts, 10)), 10.0)
 
@@ -139,7 +137,7 @@ READY, UNREGISTERED = "serving.ready", "serving.unregistered"
 
 
 class Registration:
-    """Ready means: registered for the first time, or, where the worker is not to register, up."""
+    """Keeps the worker's status up to date: ready once it is registered, or up where it is not to register."""
 
     def __init__(self, server: AgentServer, status: WorkerStatus, *, wanted: bool, changed: Callable[[], None]) -> None:
         self._server, self._status, self._wanted, self._changed = server, status, wanted, changed
@@ -155,7 +153,7 @@ class Registration:
         ConnectionLogFilter(internals.get(self._server, Attribute.URL, ""), self._on_lost).install()
 
     def refresh(self) -> None:
-        """LiveKit says when a connection is gone only in its log, and when it tries again only in an attribute."""
+        """Read whether LiveKit is connecting again: there is no event for that."""
         if self._wanted:
             self._status.registered = self._registered and not internals.is_connecting(self._server)
 

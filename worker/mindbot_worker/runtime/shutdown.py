@@ -1,6 +1,4 @@
-"""The end of a worker: the request to stop (a signal or the end of the leash pipe), and the exit codes that say why
-it ends.
-"""
+"""Takes the request to stop (a signal, or the end of the leash pipe), and defines the exit codes of a worker."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ class ConfigFailure(WorkerFailure):
 
 
 class ResourceShortage(WorkerFailure):
-    """The host had nothing left of something that the worker needs to start: no fault of its user, nor its own."""
+    """The host was short of something that the worker needs to start, such as memory or descriptors."""
 
     code = resource_shortage.EXIT_CODE
 
@@ -48,8 +46,11 @@ class Unreachable(WorkerFailure):
 REASON = "the supervisor is gone"
 
 
-def watch(leash: Descriptor | None, gone: Callable[[str], None]) -> None:
-    """Call `gone` from a thread of its own when the leash ends; a thread also notices while agents are imported."""
+def watch_leash(leash: Descriptor | None, gone: Callable[[str], None]) -> None:
+    """Call `gone` when the leash ends, which shows that the supervisor is gone.
+
+    The leash is a pipe whose other end only the supervisor holds. A thread reads it: there is no loop during imports.
+    """
     if leash is None:
         return
     os.set_inheritable(leash.fileno(), False)
@@ -71,7 +72,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """Before there is a loop there are no calls, and a request ends the process at once."""
+    """Notes the first request to stop. Before there is a loop there are no calls: then it ends the process at once."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -85,14 +86,14 @@ class StopRequest:
             signal.signal(number, self._on_early_signal)
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take them on the running loop from here on."""
+        """Take the signals on the running loop from here on."""
         with self._lock:
             self._loop = loop
         for number in SIGNALS:
             loop.add_signal_handler(number, self.request, signal.Signals(number).name)
 
     def request(self, reason: str) -> None:
-        """From any thread. Only the first request counts."""
+        """Ask the worker to stop, from any thread. Only the first request counts."""
         with self._lock:
             if self.reason:
                 return

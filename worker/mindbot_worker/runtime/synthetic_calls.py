@@ -1,4 +1,4 @@
-"""Synthetic calls: a real job process and a real session, without a room, to prove that this worker can serve."""
+"""Makes synthetic calls: a real job process and session without a room, to prove that this worker can serve."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class SyntheticCalls:
-    """One call right away, then one in every interval, give or take a tenth: workers must not call in step."""
+    """Makes one call right away, then one in each interval, give or take a tenth so that workers differ."""
 
     def __init__(self, server: AgentServer, capacity: Capacity, interval: float) -> None:
         self._server = server
@@ -35,7 +35,7 @@ class SyntheticCalls:
     async def _call(self) -> None:
         room = f"{SYNTHETIC}{uuid.uuid4().hex[:8]}"
         if self._capacity.full:
-            logger.info("no seat for a synthetic call", extra={"event": SKIPPED, "room": room})
+            logger.info("no room for a synthetic call", extra={"event": SKIPPED, "room": room})
             return
         try:
             await self._server.simulate_job(room, fake_job=True)

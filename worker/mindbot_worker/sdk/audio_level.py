@@ -1,4 +1,4 @@
-"""Level, clipping and silence of a voice, from its samples. Pure."""
+"""Measures level, clipping and silence of a voice from its samples. Pure."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import numpy as np
 Samples = np.ndarray[Any, np.dtype[np.int16]]
 
 BLOCK_SECONDS = 0.02
-"""What is judged at a time: shorter than a syllable, longer than a period of the deepest voice."""
+"""Length of a block, which is speech or not: shorter than a syllable, longer than a period of the deepest voice."""
 ABOVE_FLOOR_DB = 10.0
-"""Louder than the room by so much is speech."""
+"""How much louder than the room speech is."""
 FULL_SCALE = 0.95
 """A sample beyond this part of full scale counts as clipped: codecs round the tops that were cut off."""
 
 _FLOOR_BLOCKS = 150
-"""Nobody speaks for three seconds without a gap of one block: the quietest of them is the room."""
+"""Blocks of three seconds, in which nobody speaks without a gap: the quietest of them is the level of the room."""
 _FLOOR_LOW, _FLOOR_HIGH = -72.0, -45.0
-"""dBFS between which a room may be: a line that sends zeros is not quieter than the first, and whatever is louder than
-the second for three seconds is no room."""
+"""Limits to the level of the room, in dBFS: a line that sends zeros counts as the first, and what is louder than the
+second for three seconds is not the room."""
 _FLOOR_AT_FIRST = -55.0
-"""Until it was quiet for a moment."""
+"""The level of the room, in dBFS, until a quiet block was heard."""
 _NOTHING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Sums over some sound; two of them can be added."""
+    """Sums over a stretch of sound; those of two stretches can be added."""
 
     blocks: int = 0
     loud_blocks: int = 0
@@ -75,7 +75,7 @@ class Sound:
 
 
 class SoundMeter:
-    """Fed with one channel in pieces of any length; the rest of a block waits for the next piece."""
+    """Measures one channel, which is fed in pieces of any length."""
 
     def __init__(self, rate: int) -> None:
         self._size = round(rate * BLOCK_SECONDS)

@@ -1,6 +1,4 @@
-"""Whether the caller can be understood: the caller's track measured as it arrives, with packet loss, jitter and
-round trip.
-"""
+"""Measures whether the caller can be understood: level and clipping of the track, packet loss, jitter, round trip."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def read(stats: Iterable[Any]) -> Network:
 
 @dataclass(frozen=True, slots=True)
 class Packets:
-    """Packets of some time; those of two times can be added."""
+    """Packets of a stretch of time; those of two stretches can be added."""
 
     sent: int = 0
     lost: int = 0
@@ -86,7 +84,7 @@ SPEECH_LEAST = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What was measured of some time of a call; `network` is as it was at the end of it."""
+    """What was measured in a stretch of a call; `network` is as it was at its end."""
 
     sound: Sound
     packets: Packets
@@ -94,7 +92,7 @@ class Quality:
 
     @property
     def verdict(self) -> str:
-        """The worst that is wrong: what is lost is lost, what is cut off distorted, and a low level can be raised."""
+        """The worst problem: lost packets before clipping, and that before a low level, which can be raised."""
         if (self.packets.loss or 0.0) > LOSSY_ABOVE:
             return LOSSY
         level = self.sound.level
@@ -105,7 +103,7 @@ class Quality:
         return QUIET if level < QUIET_BELOW else GOOD
 
     def fields(self) -> dict[str, Any]:
-        """For a log line: what is not known is left out."""
+        """The fields of a log line; what is not known is left out."""
         level, loss, trip = self.sound.level, self.packets.loss, self.network.round_trip
         told = {
             "verdict": self.verdict,
@@ -121,8 +119,8 @@ class Quality:
 
 
 RATE, PIECE_MS = 16_000, 200
-"""Enough to judge a voice by. WebRTC decodes the track once for all who listen to it: this ear takes 0.4 % of a core,
-measuring and statistics included (with pieces of 100 ms and statistics each second it was 0.7 %)."""
+"""Enough to judge a voice by. WebRTC decodes the track once for all its listeners: this one takes 0.4 % of a core,
+measurements and statistics included (with pieces of 100 ms and statistics each second it was 0.7 %)."""
 _QUEUE = 25
 """Pieces that wait for a busy loop; older ones are dropped then."""
 _STATS_EVERY, _STATS_WITHIN = 4.0, 1.0
@@ -131,7 +129,7 @@ logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """Follows the caller from track to track."""
+    """Listens to the caller's track, also where it is replaced by another one."""
 
     def __init__(self) -> None:
         self._track: rtc.RemoteAudioTrack | None = None
@@ -141,8 +139,8 @@ class Listener:
         self._sound, self._packets = Sound(), Packets()
         self._asked_at = 0.0
 
-    async def look(self, track: rtc.RemoteAudioTrack | None) -> None:
-        """This is the caller's track now."""
+    async def update(self, track: rtc.RemoteAudioTrack | None) -> None:
+        """Listen to `track`, which is the caller's now, and ask for its statistics now and then."""
         if track is not self._track:
             await self._stop()
             self._track = track
@@ -163,7 +161,7 @@ class Listener:
         return Quality(sound, packets, self._network)
 
     def whole(self) -> Quality:
-        """All that was taken so far."""
+        """The quality of the whole call, as far as it was taken."""
         return Quality(self._sound, self._packets, self._network)
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The end of a call that cannot go on: it is told, the caller hears an apology, and the room does not stay silent."""
+"""Ends a call that cannot go on: reports the error, apologises to the caller, and closes, leaves or hands over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 async def apologise(room: rtc.Room, session: AgentSession[Any], text: str) -> None:
-    """Never raises, and takes WHOLE seconds at most."""
+    """Say `text` in the room, by the session or without it. Never raises, and takes WHOLE seconds at most."""
     try:
         async with asyncio.timeout(WHOLE):
             if not await _say(session, text) and session.tts is not None:
@@ -89,7 +89,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 @dataclass(frozen=True, slots=True)
 class FailureHandling:
-    """How a call ends that cannot go on. What is None is as the settings say (`voice.apology`, `voice.on_failure`)."""
+    """How to end a call that cannot go on; None means as the settings say (`voice.apology`, `voice.on_failure`)."""
 
     apology: str | None = None
     on_failure: OnFailure | None = None
@@ -102,46 +102,50 @@ class FailureHandling:
         return FailureHandling(apology, self.on_failure or voice.on_failure)
 
 
-def has_begun(context: JobContext) -> bool:
-    """Whether this call is being ended here: nobody else should end the job meanwhile."""
+def is_failing(context: JobContext) -> bool:
+    """Whether this call is already being ended here, so that nothing else should end the job."""
     return context.job.id in _failing_calls
 
 
 def start_failing(
-    context: JobContext, error: object, terms: FailureHandling, session: AgentSession[Any] | None
+    context: JobContext, error: object, handling: FailureHandling, session: AgentSession[Any] | None
 ) -> None:
-    """`fail`, for those who cannot wait."""
-    task = asyncio.get_running_loop().create_task(fail(context, error, terms, session))
+    """Start `fail` as a task, for callers that cannot await it."""
+    task = asyncio.get_running_loop().create_task(fail(context, error, handling, session))
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
 async def fail(
-    context: JobContext, error: object, terms: FailureHandling, session: AgentSession[Any] | None = None, kind: str = ""
+    context: JobContext,
+    error: object,
+    handling: FailureHandling,
+    session: AgentSession[Any] | None = None,
+    kind: str = "",
 ) -> None:
-    """Once for each call; the job is ending when it returns."""
-    if has_begun(context):
+    """End the call, once for each call; the job is ending when this returns."""
+    if is_failing(context):
         return
     _failing_calls.add(context.job.id)
     kind = tell(error, context=context, kind=kind, fatal=True)
     try:
         if not context.is_fake_job():
-            await _end_call(context, terms.filled(), session, silent=kind == _VOICE)
+            await _end_call(context, handling.filled(), session, silent=kind == _VOICE)
     finally:
         context.shutdown(f"the agent failed: {kind}")
 
 
 async def _end_call(
-    context: JobContext, terms: FailureHandling, session: AgentSession[Any] | None, *, silent: bool
+    context: JobContext, handling: FailureHandling, session: AgentSession[Any] | None, *, silent: bool
 ) -> None:
-    if terms.on_failure == "handover" and call_handover.is_possible(context):
+    if handling.on_failure == "handover" and call_handover.is_possible(context):
         call_handover.hand_over()
     session = session or session_metrics.latest(context.job.id)
     if session is not None:
         _mute(session)
-        if terms.apology and session.tts is not None and not silent and _has_listeners(context):
-            await apologise(context.room, session, terms.apology)
-    if terms.on_failure != "leave":
+        if handling.apology and session.tts is not None and not silent and _has_listeners(context):
+            await apologise(context.room, session, handling.apology)
+    if handling.on_failure != "leave":
         with contextlib.suppress(Exception):
             await asyncio.wait_for(context.delete_room(), _DELETED_WITHIN)
 

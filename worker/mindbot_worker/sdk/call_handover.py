@@ -1,4 +1,4 @@
-"""Gives a call to a new agent: this job's process ends as a dead one, and the supervisor's recovery does the rest."""
+"""Hands a call over to a new agent: the job's process exits as if it had crashed, and is recovered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mindbot_worker.protocol import heartbeat
 from mindbot_worker.runtime.shutdown import EX_SOFTWARE
 
 HANDED_OVER = "job.handed_over"
-_LAST_WORDS = 1.0
+_LOG_DRAIN = 1.0
 """Seconds in which the last log lines must have left this process."""
 
 logger = logging.getLogger(__name__)
@@ -25,16 +25,18 @@ def is_possible(context: JobContext) -> bool:
     """
     in_process = context.proc.executor_type is JobExecutorType.PROCESS
     return (
-        in_process and call_journal.keeps(context.job.id) and heartbeat.RECOVERS not in call_journal.attributes(context)
+        in_process
+        and call_journal.has_journal(context.job.id)
+        and heartbeat.RECOVERS not in call_journal.attributes(context)
     )
 
 
 def hand_over() -> NoReturn:
-    """A shutdown would say that the call has ended, and its journal would be gone."""
+    """Exit at once: a shutdown of the job would report the call as ended, and delete its journal."""
     logger.warning("the call is handed over to a new agent", extra={"event": HANDED_OVER})
     for handler in list(logging.getLogger().handlers):
         handler.close()
         thread = getattr(handler, "thread", None)
         if thread is not None:
-            thread.join(_LAST_WORDS)
+            thread.join(_LOG_DRAIN)
     os._exit(EX_SOFTWARE)

@@ -1,4 +1,4 @@
-"""Joins the room of a call, again after a while where that fails, for as long as somebody may be waiting there."""
+"""Joins the room of a call, with retries for as long as a caller may be waiting there."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 class RoomOccupancy:
+    """Asks LiveKit who is in the room of a job."""
+
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._seen = False
@@ -55,11 +57,11 @@ CONNECT_RETRIED = "job.connect_retried"
 
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at who is in the room while we wait to get into it."""
+"""Seconds between two questions who is in the room, during a wait."""
 
 
 class ConnectFailed(ConnectionError):
-    """The room could not be joined, and it was tried often enough."""
+    """The room could not be joined, after all retries."""
 
 
 def backoff(attempt: int) -> float:
@@ -87,7 +89,7 @@ async def connect_with_retry(context: JobContext, retries: int = 3) -> None:
 
 
 class ConnectionRetries:
-    """Waits for what a call needs no longer than there is a call."""
+    """Waits between attempts, and stops as soon as the call is over."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context

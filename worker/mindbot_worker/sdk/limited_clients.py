@@ -1,4 +1,4 @@
-"""For agents: clients that share the limits of `[voice]` with all calls of the host, and are counted in its usage.
+"""Clients for agents, which share the limits of `[voice]` with all calls of the host and are counted in its usage.
 
 from livekit.plugins import deepgram, openai
 from mindbot_worker import limited_deepgram_session, limited_openai_client
@@ -27,7 +27,7 @@ from mindbot_worker.providers import deepgram_client, openai_client
 
 
 def limited_openai_client() -> openai.AsyncClient:
-    """With the key in OPENAI_API_KEY, and `voice.openai_base_url` where that is set."""
+    """An OpenAI client with the key in OPENAI_API_KEY, and `voice.openai_base_url` where that is set."""
     voice = from_environ(os.environ).voice
     return openai_client.open_client(
         api_key=os.environ.get("OPENAI_API_KEY", "").strip(),
@@ -39,6 +39,6 @@ def limited_openai_client() -> openai.AsyncClient:
 
 
 def limited_deepgram_session() -> aiohttp.ClientSession:
-    """To be asked for within a job: it stands on LiveKit's session of that job, which is closed with it."""
+    """A session for Deepgram's plugin. Call this within a job: it uses the job's own, which LiveKit closes."""
     voice = from_environ(os.environ).voice
     return deepgram_client.open_session(concurrency=voice.deepgram_concurrency, meter=meter_of_call())

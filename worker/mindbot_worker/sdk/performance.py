@@ -1,4 +1,4 @@
-"""For agents: how long a function takes, and how much CPU it uses itself.
+"""`monitor_performance`, for agents: measures how long a function takes, and how much CPU it uses itself.
 
     from mindbot_worker import monitor_performance
 

@@ -1,4 +1,4 @@
-"""For agents: the conversation so far, where a job continues a call whose agent died or was moved.
+"""`recovered_conversation`, for agents: what was said so far in a call whose agent died or was moved.
 
     from mindbot_worker import recovered_conversation
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def recovered_conversation() -> ChatContext | None:
-    """None in a new call. In a continued one what was said so far; nothing, where that cannot be known any more."""
+    """What was said so far in a continued call, empty where that is not known any more; None in a new call."""
     context = get_job_context()
     first = attributes(context).get(heartbeat.RECOVERS)
     if not first:

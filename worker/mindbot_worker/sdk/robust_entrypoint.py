@@ -1,4 +1,4 @@
-"""`robust_entrypoint`: whatever goes wrong in an agent, its caller is not left with silence.
+"""`robust_entrypoint`, for agents: retries a failed connection, and ends a call that failed with an apology.
 
 from mindbot_worker import connect_with_retry, robust_entrypoint
 
@@ -40,27 +40,27 @@ def robust_entrypoint(
     apology: str | None = None,
     on_failure: OnFailure | None = None,
 ) -> Any:
-    """An error of the connection before a session was started: the entrypoint is called again, `retries` times, after
-    1, 2, 4 … seconds. Any other error, and a session that LiveKit closed because of one: it is told once
+    """Wrap an entrypoint. After an error of the connection, before a session was started, it is called again, `retries`
+    times, after 1, 2, 4 … seconds. Any other error, and a session that LiveKit closed because of one: it is told once
     (`notify_error`), the caller hears `apology`, and the call ends as `on_failure` says. Both are the settings' unless
     given here (`voice.apology`, `voice.on_failure`).
     """
-    terms = FailureHandling(apology, on_failure)
+    handling = FailureHandling(apology, on_failure)
     if entrypoint is None:
-        return functools.partial(_robust, retries=retries, terms=terms)
-    return _robust(entrypoint, retries=retries, terms=terms)
+        return functools.partial(_robust, retries=retries, handling=handling)
+    return _robust(entrypoint, retries=retries, handling=handling)
 
 
-def _robust(entrypoint: Entry, *, retries: int, terms: FailureHandling) -> Entry:
+def _robust(entrypoint: Entry, *, retries: int, handling: FailureHandling) -> Entry:
     @functools.wraps(entrypoint)
     async def robust(context: JobContext) -> None:
-        session_metrics.observe(context.job.id, lambda session: _watch(context, session, terms))
+        session_metrics.observe(context.job.id, lambda session: _watch(context, session, handling))
         try:
             await _run_with_retries(entrypoint, context, retries)
         except CallEnded:
             return
         except Exception as exc:
-            await _end(context, exc, terms)
+            await _end(context, exc, handling)
 
     return robust
 
@@ -79,23 +79,23 @@ async def _run_with_retries(entrypoint: Entry, context: JobContext, retries: int
 
 
 def _may_retry(context: JobContext, error: Exception) -> bool:
-    """A second session beside the first would speak over it; and who tried often enough has said so."""
+    """Whether to run the entrypoint again: after an error of the connection, if no session was started yet."""
     if isinstance(error, ConnectFailed) or not is_connection_error(error):
         return False
     return session_metrics.latest(context.job.id) is None
 
 
-async def _end(context: JobContext, error: Exception, terms: FailureHandling) -> None:
+async def _end(context: JobContext, error: Exception, handling: FailureHandling) -> None:
     kind = CONNECTION if is_connection_error(error) else JOB
     reporter = session_metrics.reporter_of(context.job.id)
     if reporter is not None:
         reporter.failed()
-    await fail(context, error, terms, kind=kind)
+    await fail(context, error, handling, kind=kind)
 
 
-def _watch(context: JobContext, session: AgentSession[Any], terms: FailureHandling) -> None:
+def _watch(context: JobContext, session: AgentSession[Any], handling: FailureHandling) -> None:
     def on_close(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
-            start_failing(context, event.error, terms, session)
+            start_failing(context, event.error, handling, session)
 
     session.on("close", on_close)

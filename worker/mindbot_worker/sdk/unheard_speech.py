@@ -1,6 +1,4 @@
-"""Speech that nobody transcribes: noticed, and the session's recognition connected anew, once, before the call
-fails.
-"""
+"""Notices speech that is not transcribed; connects the session's speech recognition anew, and then reports an error."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ SETTLES = 2.0
 
 
 class Remedy(StrEnum):
-    """What is to be done about a deaf session: first this, then that."""
+    """What to do about speech that is not transcribed: first RESTART, then ERROR."""
 
     RESTART = "restart"
     ERROR = "error"
@@ -54,7 +52,7 @@ class UnheardSpeech:
         self._count(now)
 
     def transcribed(self, now: float) -> bool:
-        """A transcript came; True if that ends a time of deafness."""
+        """Note a transcript; True if it is the first after a remedy."""
         self._speech, self._since = 0.0, None
         self._count(now)
         recovered, self._restarted = self._restarted, False
@@ -65,7 +63,7 @@ class UnheardSpeech:
         return self._speech + (now - self._since if self._since is not None else 0.0)
 
     def remedy(self, now: float) -> Remedy | None:
-        """What is to be done now; after each remedy it begins to count anew."""
+        """The remedy that is due now; after each the count begins anew."""
         settled = self._interims or (not self._speaking and now - self._paused_at >= SETTLES)
         if not settled or self.untranscribed(now) < self._after:
             return None
@@ -76,7 +74,7 @@ class UnheardSpeech:
         return remedy
 
     def _count(self, now: float) -> None:
-        """Close the stretch that was counted so far, and open the next if there is one."""
+        """Add the stretch of speech up to now, and begin the next one if the caller speaks alone."""
         if self._since is not None:
             self._speech += now - self._since
         self._since = now if self._speaking and not self._agent_speaking else None
@@ -88,23 +86,23 @@ logger = logging.getLogger(__name__)
 
 
 class RecognitionRepair:
-    """Told by the session who speaks, and what was understood; `look` once a second does the rest."""
+    """Applies the remedies to one session. `look` is to be called once a second."""
 
     def __init__(self, session: AgentSession[Any], after: float, on_restart: Callable[[], None] = lambda: None) -> None:
         self._session, self._after, self._on_restart = session, after, on_restart
-        self._deafness: UnheardSpeech | None = None
+        self._unheard: UnheardSpeech | None = None
         self.times = 0
-        """How often the session was found deaf."""
+        """How often speech was not transcribed."""
         session.on("user_state_changed", self._on_caller)
         session.on("agent_state_changed", self._on_agent)
         session.on("user_input_transcribed", self._on_transcript)
 
     def look(self, now: float) -> None:
-        if self._deafness is None:
+        if self._unheard is None:
             self._begin(now)
             return
-        seconds = self._deafness.untranscribed(now)
-        remedy = self._deafness.remedy(now)
+        seconds = self._unheard.untranscribed(now)
+        remedy = self._unheard.remedy(now)
         if remedy is None:
             return
         self.times += 1
@@ -119,23 +117,23 @@ class RecognitionRepair:
             fail(self._session, seconds)
 
     def _begin(self, now: float) -> None:
-        """A session has its agent only some time after it was made."""
-        ears = recognition_of(self._session)
-        if ears is not None:
-            self._deafness = UnheardSpeech(self._after, interims=ears.capabilities.interim_results)
-            self._deafness.caller(self._session.user_state == "speaking", now)
-            self._deafness.agent(self._session.agent_state == "speaking", now)
+        """Begin to count, once the session has its agent."""
+        recognition = recognition_of(self._session)
+        if recognition is not None:
+            self._unheard = UnheardSpeech(self._after, interims=recognition.capabilities.interim_results)
+            self._unheard.caller(self._session.user_state == "speaking", now)
+            self._unheard.agent(self._session.agent_state == "speaking", now)
 
     def _on_caller(self, event: Any) -> None:
-        if self._deafness is not None:
-            self._deafness.caller(event.new_state == "speaking", time.monotonic())
+        if self._unheard is not None:
+            self._unheard.caller(event.new_state == "speaking", time.monotonic())
 
     def _on_agent(self, event: Any) -> None:
-        if self._deafness is not None:
-            self._deafness.agent(event.new_state == "speaking", time.monotonic())
+        if self._unheard is not None:
+            self._unheard.agent(event.new_state == "speaking", time.monotonic())
 
     def _on_transcript(self, event: Any) -> None:
-        if event.transcript.strip() and self._deafness is not None and self._deafness.transcribed(time.monotonic()):
+        if event.transcript.strip() and self._unheard is not None and self._unheard.transcribed(time.monotonic()):
             logger.info("the caller is understood again", extra={"event": STT_RECOVERED})
 
 
@@ -145,20 +143,22 @@ def recognition_of(session: AgentSession[Any]) -> stt.STT[Any] | None:
         own = session.current_agent.stt
     except RuntimeError:  # not started
         return None
-    ears = own if is_given(own) else session.stt
-    return ears if isinstance(ears, stt.STT) else None
+    recognition = own if is_given(own) else session.stt
+    return recognition if isinstance(recognition, stt.STT) else None
 
 
 def restart(session: AgentSession[Any]) -> None:
-    """The same recognition with a new stream, and so a new connection: what the agent hears from now on goes there."""
-    ears = recognition_of(session)
-    if ears is not None:
-        session.current_agent.update_options(stt=ears)
+    """Give the same recognition a new stream, and so a new connection."""
+    recognition = recognition_of(session)
+    if recognition is not None:
+        session.current_agent.update_options(stt=recognition)
 
 
 def fail(session: AgentSession[Any], seconds: float) -> None:
-    """As if the recognition itself had failed: the session counts it, and closes when there are too many."""
-    ears = recognition_of(session)
-    if ears is not None:
+    """Report an error of the recognition: the session counts it, and closes when there are too many."""
+    recognition = recognition_of(session)
+    if recognition is not None:
         error = APIError(f"no transcript of {seconds:.0f} s of speech", retryable=False)
-        ears.emit("error", stt.STTError(timestamp=time.time(), label=ears.label, error=error, recoverable=False))
+        recognition.emit(
+            "error", stt.STTError(timestamp=time.time(), label=recognition.label, error=error, recoverable=False)
+        )

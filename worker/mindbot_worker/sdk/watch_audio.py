@@ -1,4 +1,4 @@
-"""`watch_audio`: can the caller be understood, and is the caller understood?
+"""`watch_audio`, for agents: logs the quality of the caller's sound, and repairs a silent recognition.
 
     from mindbot_worker import watch_audio
 
@@ -42,7 +42,7 @@ _tasks: set[asyncio.Task[None]] = set()
 def watch_audio(
     session: AgentSession[Any], *, deaf_after: float = 10.0, on_deaf: Callable[[], None] = lambda: None
 ) -> None:
-    """Watch this session's caller until it closes; call it once, in its job, before or after its start.
+    """Watch the caller's sound until the session closes. Call it once, in the job, before or after its start.
 
     After `deaf_after` seconds of speech without a transcript the speech recognition is connected anew, and after as
     many more there is an error of it (kind "stt"). 0 leaves that to others. What the caller said until then is lost:
@@ -58,6 +58,8 @@ def watch_audio(
 
 
 class _Watch:
+    """Looks at one session each second."""
+
     def __init__(
         self, session: AgentSession[Any], reporter: CallReporter | None, repair: RecognitionRepair | None
     ) -> None:
@@ -70,7 +72,7 @@ class _Watch:
         try:
             while True:
                 await asyncio.sleep(_LOOK)
-                await self._listener.look(_track(self._session))
+                await self._listener.update(_track(self._session))
                 if self._repair is not None:
                     self._repair.look(time.monotonic())
                 if time.monotonic() - reported >= EVERY:

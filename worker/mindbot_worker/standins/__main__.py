@@ -1,4 +1,4 @@
-"""`python -m mindbot_worker.standins`: the stand-ins as one process, which says on stdout where they are.
+"""`python -m mindbot_worker.standins`: runs the stand-ins in one process, and prints their URLs as JSON.
 
 --host HOST            where to listen (127.0.0.1)
 --port PORT            the stand-ins' port; 0 is any free one (0)

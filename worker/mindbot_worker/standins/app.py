@@ -1,4 +1,4 @@
-"""The web application of the stand-ins: one port for OpenAI, Deepgram and what tests need to see and to break."""
+"""Builds the web application of the stand-ins: OpenAI, Deepgram, requests seen and faults, all on one port."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NO_DATA_CLOSE = 1011
 
 
 class Conversation:
-    """One websocket from its first sound to its last word."""
+    """Serves one websocket: takes sound and control messages, and sends transcripts."""
 
     def __init__(
         self,
@@ -108,6 +108,8 @@ async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 class Deepgram:
+    """The routes of the stand-in for Deepgram."""
+
     def __init__(self, book: PhraseBook, seen: Seen, faults: Faults) -> None:
         self._book, self._seen, self._faults = book, seen, faults
 

@@ -1,4 +1,4 @@
-"""What Deepgram's API is asked and answers: query parameters in, JSON messages out."""
+"""Reads the query parameters of Deepgram's API, and writes its JSON messages."""
 
 from __future__ import annotations
 

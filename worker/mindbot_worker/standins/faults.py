@@ -63,6 +63,8 @@ class Fault:
 
 
 class Faults:
+    """The faults that wait for a request; set by `POST /faults`."""
+
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
 

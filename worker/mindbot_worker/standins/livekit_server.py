@@ -1,4 +1,4 @@
-"""A livekit-server of our own on loopback: configured, started, watched, started again, and never left behind."""
+"""Runs a local livekit-server on loopback: starts it again when it dies, and never leaves it behind."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the kernel kills the child when the thread that started it ends, so start it from the main one.
+    """A `preexec_fn` that has the kernel kill the child when the thread that started it ends: use the main thread.
 
     Everything is looked up before the fork. The parent may have died before the child set this: then nobody is
     left to send the signal, and the child sees another parent.

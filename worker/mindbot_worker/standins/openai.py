@@ -1,4 +1,4 @@
-"""The stand-in for OpenAI's API: who may ask, its error format, its models, its routes, and chat completions."""
+"""The stand-in for OpenAI's API: access, error format, list of models, and chat completions."""
 
 from __future__ import annotations
 
@@ -94,6 +94,8 @@ _FIRST_WORD_SECONDS, _WORD_SECONDS = 0.06, 0.015
 
 
 class Chat:
+    """The route of chat completions."""
+
     def __init__(self, seen: Seen, faults: Faults) -> None:
         self._seen, self._faults = seen, faults
 

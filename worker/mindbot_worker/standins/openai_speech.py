@@ -1,4 +1,4 @@
-"""`POST /v1/audio/speech`: synthesised sound, encoded and sent while it is being made."""
+"""The stand-in for OpenAI's speech synthesis: `POST /v1/audio/speech`, encoded and sent while it is being made."""
 
 from __future__ import annotations
 
@@ -126,6 +126,8 @@ _WITHOUT_EVENTS = {"tts-1", "tts-1-hd"}
 
 
 class Speech:
+    """The route of speech synthesis."""
+
     def __init__(self, seen: Seen, faults: Faults) -> None:
         self._seen, self._faults = seen, faults
 

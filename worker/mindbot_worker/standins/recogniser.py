@@ -1,4 +1,4 @@
-"""Recognition of a few known phrases: each is compared with what was heard, by dynamic time warping over spectra."""
+"""Recognises a few known phrases, by dynamic time warping over spectra."""
 
 from __future__ import annotations
 
@@ -129,6 +129,8 @@ class Match:
 
 
 class PhraseBook:
+    """The phrases that the recogniser knows."""
+
     def __init__(self, phrases: list[Phrase]) -> None:
         self.phrases = phrases
 

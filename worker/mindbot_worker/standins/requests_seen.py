@@ -1,4 +1,4 @@
-"""What the stand-ins were asked so far, for tests to look at. Credentials never come in here."""
+"""Records what the stand-ins were asked, for tests to read at `GET /seen`. Credentials are never recorded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _TEXTS_KEPT = 50
 
 
 class Seen:
+    """The latest requests, and those that are being answered."""
+
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._open: dict[int, web.Request] = {}  # a request has no hash

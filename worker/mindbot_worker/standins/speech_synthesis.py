@@ -1,4 +1,4 @@
-"""A voice of sines and noise: no words a person would follow, but sound that varies with the text as speech does.
+"""Makes sound that varies with a text as speech does, from sines and noise; a person would not understand it.
 
 Vowels and voiced consonants are harmonics under three formants, hisses are filtered noise, stops are a gap and a burst.
 The same text in the same voice always gives the same samples.

@@ -1,4 +1,4 @@
-"""From a stream of sound to what a speech service says about it: began to speak, words so far, words, ended."""
+"""Turns a stream of sound into the events of a speech service: speech began, words so far, final words, ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOUD_FOR_ONSET = 4
 
 
 class VoiceActivity:
-    """Told one frame after the other; afterwards `loud`, `onset` and `quiet_for` say how things stand."""
+    """Detects speech, frame by frame: see `loud`, `onset` and `quiet_for` after each."""
 
     def __init__(self) -> None:
         self.loud = False
@@ -100,7 +100,7 @@ class Asked:
 
 
 class Listener:
-    """Fed with samples of one channel; the clock is the sound itself, so it may run faster or slower than time."""
+    """Yields events for the samples of one channel. Its clock is the sound itself, which may come faster than time."""
 
     def __init__(self, book: PhraseBook, rate: int, asked: Asked) -> None:
         self._book, self._rate, self._asked = book, rate, asked

@@ -20,7 +20,7 @@ from mindbot_worker.runtime import environment
 from mindbot_worker.runtime.shutdown import ResourceShortage, WorkerFailure
 
 NAME = "mindbot-image"
-"""What it calls itself, in /proc/PID/comm."""
+"""The template's process name, in /proc/PID/comm."""
 
 
 def main() -> int:

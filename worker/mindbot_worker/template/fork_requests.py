@@ -1,4 +1,4 @@
-"""Answers the supervisor: forks a worker for each request. In the new process it returns what makes it a worker."""
+"""Serves the supervisor's requests: forks a worker for each, and tells which source files have changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mindbot_worker.template.imported_code import SourceFiles
 
 @dataclass(frozen=True, slots=True)
 class ForkedWorker:
-    """What a newly forked worker begins with. The descriptors are its own."""
+    """The name, environment and descriptors of a newly forked worker. It owns the descriptors."""
 
     worker: str
     environ: dict[str, str]
@@ -25,7 +25,7 @@ class ForkedWorker:
 
 
 def serve(sock: socket.socket, sources: SourceFiles) -> ForkedWorker | None:
-    """Until the supervisor is gone: then None. A forked child returns with its forked."""
+    """Serve requests until the supervisor is gone, and return None. In a forked process, return what it is to be."""
     while (received := _receive(sock)) is not None:
         message, descriptors = received
         forked = None
@@ -54,7 +54,7 @@ def say(sock: socket.socket, message: wire.Message) -> None:
 
 
 def _fork(sock: socket.socket, message: wire.Message, descriptors: list[Descriptor]) -> ForkedWorker | None:
-    """Answer a request for a worker; in the new process, return its forked."""
+    """Fork a worker and answer the request. In the new process, return what it is to be."""
     worker = str(message.get("worker"))
     try:
         if len(descriptors) != wire.DESCRIPTORS:  # the kernel leaves out those for which there is no room here

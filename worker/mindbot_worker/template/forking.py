@@ -1,4 +1,4 @@
-"""Makes a forked copy of the template a worker of its own: session, output, environment, name."""
+"""Turns a forked copy of the template into a worker: session, output, environment, name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mindbot_worker.template.fork_requests import ForkedWorker
 
 
 def become_worker(worker: ForkedWorker, template: socket.socket) -> None:
-    """Afterwards the process is as if it had been started with this environment and these descriptors."""
+    """Give this process the session, output, environment and signals of a worker that was started by itself."""
     os.setsid()
     template.close()
     with worker.output as output:
@@ -31,4 +31,4 @@ def become_worker(worker: ForkedWorker, template: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     Path("/proc/self/comm").write_text(heartbeat.process_name(worker.worker))
-    job_forkserver.adopt()
+    job_forkserver.use_shared()

@@ -1,6 +1,4 @@
-"""The template's image: the settings and the agent with all it imports, and whether the code on disk is still the
-same.
-"""
+"""Imports the agent into the template, and tells which of the imported source files have changed since."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from mindbot_worker.runtime import (
 
 
 class SourceFiles:
-    """Every imported module's file, as it was when this was made."""
+    """The files of all imported modules, with their times and sizes as they were when this was made."""
 
     def __init__(self) -> None:
         self._stamps = {path: _stamp(path) for path in _files()}
@@ -45,7 +43,7 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 
 def load(reference: str | None) -> list[str]:
-    """Import the agent; returns the modules that its server wants preloaded. Raises ConfigFailure."""
+    """Import the agent and return the modules that its server wants preloaded. Raises ConfigFailure."""
     settings = environment.settings(os.environ)
     output.start_in_template(settings.log.level)
     server = agent_loader.prepared(reference or settings.pool.agent, settings)
@@ -53,6 +51,6 @@ def load(reference: str | None) -> list[str]:
 
 
 def freeze() -> None:
-    """Keep the garbage collector from touching, and so copying, what the children share."""
+    """Keep the garbage collector from touching the memory that the workers share: that would copy it."""
     gc.collect()
     gc.freeze()

@@ -41,8 +41,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]
 
 def test_a_turn_tells_how_long_each_step_took(lines: Callable[[], list[dict[str, Any]]]) -> None:
     turns = TurnTimes(Told())
-    turns.said(user(0.6))
-    turns.said(agent(1.5))
+    turns.item_added(user(0.6))
+    turns.item_added(agent(1.5))
     (line,) = lines()
     steps = {name: line[name] for name in ("end_of_turn", "llm_first_token", "tts_first_byte", "response")}
     assert steps == {"end_of_turn": 0.6, "llm_first_token": 0.3, "tts_first_byte": 0.2, "response": 1.5}
@@ -51,19 +51,19 @@ def test_a_turn_tells_how_long_each_step_took(lines: Callable[[], list[dict[str,
 
 def test_a_greeting_answers_nobody(lines: Callable[[], list[dict[str, Any]]]) -> None:
     turns, told = TurnTimes(summary := Told()), lines
-    turns.said(agent(None))
-    turns.said(AgentHandoff(new_agent_id="other"))
+    turns.item_added(agent(None))
+    turns.item_added(AgentHandoff(new_agent_id="other"))
     assert "response" not in told()[0] and "response_p50" not in summary
-    turns.said(user(None))
-    turns.said(agent(2.0))
+    turns.item_added(user(None))
+    turns.item_added(agent(2.0))
     assert "end_of_turn" not in told()[1] and told()[1]["response"] == 2.0
 
 
 def test_percentiles_of_a_long_call_are_close_and_its_summary_small() -> None:
     turns = TurnTimes(summary := Told())
     for number in range(1, 1001):
-        turns.said(user(number / 2000))
-        turns.said(agent(number / 100))
+        turns.item_added(user(number / 2000))
+        turns.item_added(agent(number / 100))
     assert summary["turns"] == 1000
     assert summary["response_p50"] == pytest.approx(5.0, rel=0.02)
     assert summary["response_p95"] == pytest.approx(9.5, rel=0.02)
@@ -81,11 +81,11 @@ async def spoken(
 ) -> None:
     """The life of one speech, as LiveKit leads it."""
     speech = SpeechHandle.create()
-    turns.begun(speech)
+    turns.speech_created(speech)
     if scheduled:
         speech._mark_scheduled()
     if heard:
-        turns.speaks(speech)
+        turns.speaking(speech)
     if interrupted:
         speech.interrupt()
     speech._item_added(list(items))

@@ -67,7 +67,7 @@ class Session(rtc.EventEmitter[str]):
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     errors: list[Any] = []
     monkeypatch.setattr(failed_replies, "start_failing", lambda _, error, *rest: errors.append(error))
-    monkeypatch.setattr(failed_replies, "_MOUTH_RESTS", 0.0)
+    monkeypatch.setattr(failed_replies, "_VOICE_RETRY_AFTER", 0.0)
     return errors
 
 
@@ -143,7 +143,7 @@ def test_who_speaks_is_asked_again_at_the_next_pause_unless_understood_by_then(s
 
 
 def test_nothing_is_said_once_the_call_is_being_ended(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failed_replies, "has_begun", lambda _: True)
+    monkeypatch.setattr(failed_replies, "is_failing", lambda _: True)
     session.excuses.say()
     assert not session.said
 
@@ -151,7 +151,7 @@ def test_nothing_is_said_once_the_call_is_being_ended(session: Session, monkeypa
 def test_a_voice_that_is_long_in_failing_has_no_third_trial(
     session: Session, ended: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_replies, "_MUTE", -1.0)
+    monkeypatch.setattr(failed_replies, "_MUTE_MAX", -1.0)
     session.reply("llm", items=0)
     assert not ended, "a caller can be asked again as long as there is a voice"
     session.reply("tts", items=0, source="say")

@@ -14,7 +14,7 @@ from mindbot_worker.runtime.call_records import CallRecords, StartedCall
 def test_a_meter_adds_what_livekit_tells_to_what_it_counts_itself() -> None:
     changes: list[None] = []
     meter = UsageMeter(lambda: changes.append(None))
-    meter.know("127.0.0.1:8000", "openai")
+    meter.name_host("127.0.0.1:8000", "openai")
     meter.count("openai", requests=1)
     used = [
         LLMModelUsage(provider="127.0.0.1:8000", model="gpt", input_tokens=10, output_tokens=4),

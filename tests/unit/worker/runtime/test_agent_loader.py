@@ -24,16 +24,16 @@ def test_the_program_can_be_imported_without_livekit() -> None:
 @pytest.mark.parametrize("reference", ["", "agent", "agent:", ":server", "my agent:server", "a..b:server", "a:b:c"])
 def test_a_reference_of_the_wrong_form_is_refused_at_once(reference: str) -> None:
     with pytest.raises(ConfigFailure, match="MODULE:ATTR"):
-        agent_loader.check(reference)
+        agent_loader.check_reference(reference)
 
 
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_agent.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    agent_loader.check("my_agent:server")
+    agent_loader.check_reference("my_agent:server")
     with pytest.raises(ConfigFailure, match="cannot find the agent module 'your_agent'"):
-        agent_loader.check("your_agent:server")
+        agent_loader.check_reference("your_agent:server")
 
 
 def test_descriptors_are_taken_out_of_the_environment() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mindbot_config.host.cgroups import Mount, Mounts
 from mindbot_worker.runtime.agent_server import idle_processes
 from mindbot_worker.runtime.capacity import FULL, HostPressure, load_of
-from mindbot_worker.runtime.job_processes import pause
+from mindbot_worker.runtime.job_processes import backoff
 
 TARGET_LOAD = 0.7
 """livekit-server's `agents.target_load`: where no worker is below it, nobody gets the call."""
@@ -76,4 +76,4 @@ def test_idle_processes_share_the_cores(cores: int, workers: int, each: int) -> 
 
 
 def test_processes_that_fail_to_start_are_started_ever_more_slowly() -> None:
-    assert [pause(failures) for failures in (1, 2, 3, 4, 5, 6, 7, 1000)] == [0, 0, 1, 2, 4, 8, 10, 10]
+    assert [backoff(failures) for failures in (1, 2, 3, 4, 5, 6, 7, 1000)] == [0, 0, 1, 2, 4, 8, 10, 10]

@@ -10,8 +10,8 @@ from mindbot_worker.runtime.job_processes import HeldBackProcesses
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    monkeypatch.setattr(job_processes, "AFTER", 0.1)
-    monkeypatch.setattr(job_processes, "WITHIN", 0.3)
+    monkeypatch.setattr(job_processes, "HELD_FOR", 0.1)
+    monkeypatch.setattr(job_processes, "HELD_AT_MOST", 0.3)
     return []
 
 

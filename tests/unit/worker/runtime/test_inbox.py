@@ -48,10 +48,10 @@ async def test_after_its_directory_was_removed_old_and_new_jobs_reach_it(found):
     assert await next_job(found) == "old"
     found.path.unlink()
     found.path.parent.rmdir()
-    found.keep()
+    found.restore_name()
     assert not found.path.exists(), "the directory is the supervisor's to make"
     found.path.parent.mkdir()
-    found.keep()
+    found.restore_name()
     new = Outbox(str(found.path))
     assert new.send(report("new"))
     assert await next_job(found) == "new"
@@ -65,7 +65,7 @@ async def test_a_name_that_is_removed_again_and_again_costs_no_descriptors(found
     before = descriptors()
     for _ in range(20):
         found.path.unlink()
-        found.keep()
+        found.restore_name()
     assert descriptors() <= before + inbox._FORMER_MAX
 
 
@@ -83,6 +83,6 @@ def test_what_is_no_socket_is_not_removed_for_it(tmp_path, make):
 async def test_a_name_that_is_somebody_elses_by_now_is_left_alone(found):
     found.path.unlink()
     found.path.touch()
-    found.keep()
+    found.restore_name()
     found.unlink()
     assert found.path.is_file()

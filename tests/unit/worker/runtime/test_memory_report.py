@@ -74,7 +74,7 @@ async def test_a_call_that_starts_alone_collects_nothing():
 
 def test_what_is_there_before_the_first_call_is_never_looked_at_again():
     try:
-        GarbageCollection().settle()
+        GarbageCollection().freeze_imported()
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from livekit.agents import APIStatusError
 
-from mindbot_worker.runtime.registration import ConnectionLogFilter, WebsocketBackoff, describe, pause, plain_url
+from mindbot_worker.runtime.registration import ConnectionLogFilter, WebsocketBackoff, backoff, describe, plain_url
 
 URL = "ws://user:secret@livekit.example:7880/path?token=secret"
 KEY = Mock(host="livekit.example", port=7880, ssl=None)
@@ -66,7 +66,7 @@ def test_livekits_warning_becomes_news_and_is_not_repeated_in_the_log() -> None:
 
 
 def test_attempts_are_ever_further_apart_up_to_livekits_own_limit() -> None:
-    assert [pause(attempts) for attempts in (0, 1, 2, 3, 4, 5, 6, 100)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+    assert [backoff(attempts) for attempts in (0, 1, 2, 3, 4, 5, 6, 100)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
 
 
 class Session:
@@ -95,7 +95,7 @@ async def test_sockets_that_close_at_once_are_opened_ever_more_slowly(monkeypatc
     for _ in range(6):
         await connector.ws_connect("ws://x")
     assert len(session.opened) == 6 and len(waited) == 4
-    assert all(0.4 * pause(n + 2) <= seconds <= pause(n + 2) for n, seconds in enumerate(waited))
+    assert all(0.4 * backoff(n + 2) <= seconds <= backoff(n + 2) for n, seconds in enumerate(waited))
 
 
 @pytest.mark.parametrize("still_connecting", [True, False])

@@ -54,7 +54,7 @@ async def test_more_are_warm_for_a_while_and_as_many_as_ever_afterwards(server):
     pool = JobProcessWatch(server, SimpleNamespace(), None, lambda: None, SimpleNamespace())
     pool.install()
     await warm(server, 1)
-    pool.on_coming(3)
+    pool.on_warm_request(3)
     await warm(server, 3)
     await warm(server, 1)
 

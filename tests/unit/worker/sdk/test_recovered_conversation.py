@@ -8,7 +8,7 @@ from livekit.agents.llm import ChatContext, FunctionCall, FunctionCallOutput
 import mindbot_worker
 from mindbot_config.settings import Settings
 from mindbot_worker.jobs import call_journal
-from mindbot_worker.mindbot.call import is_unanswered, open_with
+from mindbot_worker.mindbot.call import greet, is_unanswered
 from mindbot_worker.protocol import heartbeat
 from mindbot_worker.sdk import recovered_conversation
 
@@ -48,7 +48,7 @@ def texts(found: ChatContext) -> list[str]:
 
 def keep(found: ChatContext, job="AJ_1", **attributes) -> None:
     call_journal.begin(context(job, **attributes))
-    call_journal.kept(types.SimpleNamespace(history=found), job)
+    call_journal.write_history(types.SimpleNamespace(history=found), job)
 
 
 def test_a_new_call_has_no_history(monkeypatch):
@@ -78,7 +78,7 @@ def test_tools_that_were_used_come_back(monkeypatch):
 def test_each_item_is_kept_once_and_by_the_second_agent_too(monkeypatch):
     found = history(("user", "one"))
     keep(found)
-    call_journal.kept(types.SimpleNamespace(history=found), "AJ_1")
+    call_journal.write_history(types.SimpleNamespace(history=found), "AJ_1")
     second = continuing(monkeypatch)
     restored = recovered_conversation.recovered_conversation()
     restored.add_message(role="user", content="two")
@@ -123,7 +123,7 @@ def test_a_full_disk_ends_the_keeping_and_not_the_call(runtime, caplog):
 
     call_journal._writers["AJ_1"]._journal.add = full
     for text in ("two", "three"):
-        call_journal.kept(types.SimpleNamespace(history=history(("user", text))), "AJ_1")
+        call_journal.write_history(types.SimpleNamespace(history=history(("user", text))), "AJ_1")
     assert [record.event for record in caplog.records] == ["call.unkept"]
     call_journal.end("AJ_1")
 
@@ -151,7 +151,7 @@ class Session:
 def test_a_call_begins_or_goes_on_with_the_right_words(before, did):
     settings = Settings(voice={"greeting": "greeting"}, recovery={"sentence": "sentence"})
     session = Session()
-    open_with(session, settings, None if before is None else history(*before))
+    greet(session, settings, None if before is None else history(*before))
     assert session.did == did
 
 
