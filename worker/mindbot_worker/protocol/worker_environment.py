@@ -23,7 +23,7 @@ _PROCESS = "mb "
 
 
 def process_name(worker: str, role: str = "") -> str:
-    """The process name (`/proc/PID/comm`) of a worker or of one of its jobs, for people; the kernel keeps 15 characters."""
+    """The process name (`/proc/PID/comm`) of a worker or of one of its jobs; the kernel keeps 15 characters."""
     return f"{_PROCESS}{worker} {role}".strip()
 
 
