@@ -69,6 +69,7 @@ def test_there_is_not_one_more_of_them_after_each_restart(tmp_path, seconds, red
         daemon.ready(1)
         for turn in range(1, 4):
             daemon.until(lambda: sleeping(seconds))
+            daemon.until(lambda turn=turn: daemon.worker(f"0.{turn}")["processes"] == 2)  # it has been seen
             before = sleeping(seconds)
             assert len(before) == 1
             os.kill(daemon.worker(f"0.{turn}")["pid"], signal.SIGKILL)
@@ -83,11 +84,15 @@ def test_with_several_workers_the_siblings_orphans_live_on(tmp_path, seconds):
     with Daemon(tmp_path, "--workers", "3", *escaping(seconds), environ=FAST) as daemon:
         daemon.ready(3)
         daemon.until(lambda: len(sleeping(seconds)) == 3)
+        daemon.until(
+            lambda: [row["processes"] for row in daemon.status()["workers"]] == [2, 2, 2]
+        )  # they have been seen
         pids = {process.pid for process in sleeping(seconds)}
         os.kill(daemon.worker("1.1")["pid"], signal.SIGKILL)
         ended = daemon.wait("orphan.ended", worker="1.1")
         daemon.wait("worker.ready", worker="1.2")
         daemon.until(lambda: len(sleeping(seconds)) == 3)
+        daemon.until(lambda: (daemon.worker("1.2") or {}).get("processes") == 2)
         assert {process.pid for process in sleeping(seconds)} & pids == pids - {ended["process"]}
         assert daemon.terminate() == 0
         assert gone(seconds)

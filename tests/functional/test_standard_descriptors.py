@@ -153,9 +153,10 @@ def test_a_worker_that_is_started_with_them_closed_serves(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["status"], 69), (["--no-such-flag"], 2), (["config", "check"], 0), (["--version"], 0)]
+    ("arguments", "code"), [(["status"], 69), (["--no-such-flag"], 2), (["config", "check"], 1), (["--version"], 1)]
 )
 def test_a_command_without_any_of_them_ends_with_its_own_code(tmp_path, arguments, code):
+    """1 where it has something to print: it cannot be written, as other programs say too."""
     command = shlex.join([sys.executable, "-m", "mindbot_supervisor", *arguments])
     ended = subprocess.run(
         ["sh", "-c", f"exec {command} {CLOSINGS['all']}"],

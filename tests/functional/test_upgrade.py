@@ -112,7 +112,7 @@ def test_a_version_that_cannot_start_is_refused_and_the_pool_is_untouched(tmp_pa
     ("text", "why"),
     [
         ("{}", "does not fit this version"),
-        ("not json", "does not fit this version"),
+        ("not json", "cannot be read: it is not JSON"),
         (json.dumps({"version": VERSION}), "does not fit this version"),
         (json.dumps({"version": VERSION + 1, "pool": {}}), f"is of version {VERSION + 1}; this program reads"),
     ],

@@ -153,7 +153,7 @@ def test_refusals_one_after_the_other_and_then_a_good_version_in_the_middle_of_a
     assert daemon.client("drain", "0").returncode == 0
     daemon.wait("worker.draining", worker="0.1")
     before = daemon.worker("0.1")
-    new.put("app.py", begin="def broken(:\n")
+    new.put("daemon/daemon.py", begin="def broken(:\n")
     refused(daemon, "SyntaxError")
     refused(daemon, "SyntaxError")
     assert daemon.worker("0.1")["phase"] == "draining"
@@ -166,7 +166,7 @@ def test_refusals_one_after_the_other_and_then_a_good_version_in_the_middle_of_a
 
 
 def test_it_still_supervises_and_keeps_its_records_after_a_refusal(daemon, new):
-    new.put("app.py", begin="def broken(:\n")
+    new.put("daemon/daemon.py", begin="def broken(:\n")
     refused(daemon, "SyntaxError")
     os.kill(daemon.worker("1.1")["pid"], signal.SIGKILL)
     daemon.wait("worker.ready", worker="1.2")
@@ -174,7 +174,7 @@ def test_it_still_supervises_and_keeps_its_records_after_a_refusal(daemon, new):
 
 
 def test_refusals_leave_no_process_and_no_descriptor(daemon, new):
-    new.put("app.py", begin="def broken(:\n")
+    new.put("daemon/daemon.py", begin="def broken(:\n")
     refused(daemon, "SyntaxError")
     own = psutil.Process(daemon.process.pid)
     before, children = own.num_fds(), len(own.children())
@@ -190,7 +190,7 @@ def test_a_version_that_prints_a_lot_and_works_is_taken(daemon, new):
     for _ in range(300):
         sys.stderr.write("noise " * 9000)
     """
-    new.put("upgrade_rehearsal.py", begin=noise)
+    new.put("cli/upgrade_rehearsal.py", begin=noise)
     upgraded(daemon)
 
 
@@ -220,7 +220,7 @@ def test_a_stop_that_comes_while_the_new_version_is_asked_is_not_forgotten(tmp_p
     new = Installation(tmp_path)
     with Daemon(tmp_path, "--workers", "1", *stub(), environ=new.environ) as daemon:
         daemon.ready(1)
-        new.put("app.py", begin="import time; time.sleep(30)\n")
+        new.put("daemon/daemon.py", begin="import time; time.sleep(30)\n")
         daemon.process.send_signal(signal.SIGUSR2)
         daemon.until(
             lambda: any("probe" in " ".join(p.cmdline()) for p in psutil.Process(daemon.process.pid).children())
