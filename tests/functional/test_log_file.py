@@ -138,7 +138,7 @@ def test_at_the_start_a_log_file_that_cannot_be_is_one_plain_line(tmp_path, what
     with Daemon(tmp_path, *stub(), environ={"MINDBOT_LOG__FILE": str(path)}) as daemon:
         assert daemon.end() == 78
         (line,) = daemon.errors.splitlines()
-        assert line.startswith("mindbot-supervisor: error: log.file: ") and str(path) in line
+        assert line.startswith("mindbot-supervisor: error: log.file ") and str(path) in line
         assert not (tmp_path / "other").exists()
 
 
