@@ -1,4 +1,4 @@
-"""The connections of one HTTP server: how many there may be, and when one is cut off.
+"""Bounds the connections of one HTTP server: how many there may be, and when one is closed.
 
 aiohttp bounds neither their number nor the time that a client takes to send a request or to read an answer.
 """
@@ -181,7 +181,7 @@ def _report(exc: BaseException) -> None:
 
 
 class Connections:
-    """Those of one server. `auxiliary` ones never take the daemon's last descriptors."""
+    """The connections of one server. `auxiliary` ones never take the daemon's last descriptors."""
 
     def __init__(self, server: web.Server, *, most: int, idle: float, auxiliary: bool) -> None:
         self._server, self._auxiliary = server, auxiliary

@@ -1,4 +1,4 @@
-"""Where workers whose daemon died bring their output: a socket in the runtime directory, always of the same name."""
+"""Takes the output of workers that a crashed daemon left behind, by a socket in the runtime directory."""
 
 from __future__ import annotations
 

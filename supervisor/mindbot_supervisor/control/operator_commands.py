@@ -57,7 +57,7 @@ class Operations:
         return answer
 
     async def scale(self, fields: Scale) -> Json:
-        """To `workers`, or by `change`, which two operators may ask for at the same time."""
+        """Have `workers` workers, or `change` more, which two operators may ask for at the same time."""
         self._refuse_while_stopping()
         before = self._wanted()
         workers = before + fields.change if fields.workers is None else fields.workers

@@ -1,4 +1,4 @@
-"""Who may read the pages: names that a web page cannot invent, and no identities for other hosts.
+"""Decides who may read the HTTP pages (Host header), and hides identities from other hosts.
 
 A page in somebody's browser can have its own name resolved to our address (DNS rebinding); what the browser then sends
 as Host is that name. So an address, "localhost" or a name that the operator has allowed is served, and nothing else.
@@ -29,7 +29,7 @@ _PHONE = re.compile(r"sip:[^\s\"'<>]+|\+\d[\d ()./-]{4,20}\d|(?<![\w.:+-])\d{8,1
 
 @dataclass(slots=True)
 class PageAccess:
-    """`local`: only processes of this host can reach the pages."""
+    """What is served to whom. `local`: only processes of this host can reach the pages."""
 
     local: bool
     allowed: frozenset[str] = field(default_factory=frozenset)

@@ -149,7 +149,7 @@ async def _whole_request(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 async def _bare_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Nobody need know what serves this, keep it, or take it for another type."""
+    """Remove the Server header, and forbid caching and guesses of the type."""
     response.headers.popall(hdrs.SERVER, None)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
@@ -181,7 +181,7 @@ class Server:
         self._acceptor = Acceptor(self._listener, self._connections.take, self._spare)
 
     def bound(self, most: int, idle: float) -> None:
-        """From now on: so many connections, and so many seconds for an idle one."""
+        """Set the limits: so many connections, and so many seconds for an idle one."""
         if self._connections is not None:
             self._connections.most, self._connections.idle = most, idle
 

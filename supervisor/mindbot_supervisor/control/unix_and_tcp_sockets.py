@@ -53,7 +53,7 @@ class UnixListener:
         return self.place is not None and place_of(self.path) == self.place
 
     def remove(self) -> None:
-        """Take the name away, unless it has become somebody else's."""
+        """Remove the socket's file, unless another socket has this name by now."""
         if self.in_place:
             with contextlib.suppress(OSError):
                 self.path.unlink()

@@ -1,3 +1,3 @@
-"""The composition root: puts the parts together and carries facts in and actions out. May import everything but the
+"""The composition root: it builds the parts, connects them and runs them. May import everything but the
 command line. Nothing in here decides about workers: that is core's.
 """

@@ -16,7 +16,7 @@ EXPOSED = "other hosts can read these pages: there is no password; put a proxy w
 
 
 class Servers:
-    """`note` writes to the log; `redactor` gives the one in force: no answer leaves without it."""
+    """The two servers. `note` writes to the log; `redactor` gives the redactor in force, which every answer passes."""
 
     def __init__(
         self, bound: Sockets, settings: Http, note: Callable[..., None], redactor: Callable[[], Redactor]
@@ -27,7 +27,7 @@ class Servers:
         self._servers: list[Server] = []
 
     async def start(self, pages: Pages, commands: Mapping[str, Command], questions: Mapping[str, Command]) -> None:
-        """Whoever connected before has waited in the sockets."""
+        """Start both servers. Clients that connected before have waited in the sockets."""
         bound = self._bound
         self._access.follow(self._settings)
         app = control_app(pages, self._redactor, commands, questions)
@@ -43,7 +43,7 @@ class Servers:
         bound.directory.instance.serve()
 
     def follow(self, settings: Http) -> None:
-        """New settings are in force; the address stays as it is."""
+        """Put new settings in force; the address stays as it is."""
         self._settings = settings
         self._access.follow(settings)
         for server in self._servers:

@@ -44,7 +44,7 @@ def run(loaded: Loaded, options: Options, load: Callable[[], Loaded]) -> int:
 
 
 async def _run(prepared: Prepared, load: Callable[[], Loaded]) -> int:
-    """Whatever comes of it, what was logged is written."""
+    """Build and run the daemon; whatever happens, what was logged is written at the end."""
     try:
         return await Daemon(await wiring.build(prepared, load)).run()
     finally:
@@ -54,7 +54,7 @@ async def _run(prepared: Prepared, load: Callable[[], Loaded]) -> int:
 
 
 class Daemon:
-    """The life of the parts: they are started, served until the pool has ended, and closed."""
+    """Starts the parts, serves signals and requests until the pool has ended, and closes the parts."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -62,7 +62,7 @@ class Daemon:
         self._timer: PeriodicTimer | None = None
 
     async def run(self) -> int:
-        """Returns the exit code."""
+        """Run to the end of the pool; the exit code."""
         parts = self._parts
         if parts.prepared.state is not None:
             self._resume(parts.prepared.state)
@@ -75,7 +75,7 @@ class Daemon:
             await self._close()
 
     async def _close(self) -> None:
-        """Requests are answered until the pool and all that came from it are gone."""
+        """Close the parts. Requests are answered until the pool and all that came from it are gone."""
         parts, prepared = self._parts, self._parts.prepared
         if self._timer is not None:
             self._timer.stop()
@@ -106,7 +106,7 @@ class Daemon:
         return FileRestorer(restorers, prepared.logs.note)
 
     async def _live(self, files: FileRestorer) -> int:
-        """Until the pool has ended: serve signals, and do what the clock alone brings."""
+        """Serve signals and do the periodic work until the pool has ended; the exit code."""
         parts = self._parts
         serving = parts.activities.add("signals")
         parts.tasks.start(serving.run_task(partial(self._serve_signals, serving)))
@@ -128,7 +128,7 @@ class Daemon:
             self._parts.readiness.inform_systemd()
 
     def _periodic_work(self, files: FileRestorer) -> list[Callable[[], None]]:
-        """What is done every second. What fails is told, and tried again after a back-off."""
+        """What is done every second. A failure is told, and the work is tried again after a back-off."""
         parts, add, sink = self._parts, self._parts.activities.add, self._parts.prepared.sink
         parts.activities.watch("log", sink.problem)
         return [

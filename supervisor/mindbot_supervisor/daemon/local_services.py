@@ -1,4 +1,4 @@
-"""The embedded default: local stand-ins for the providers, and livekit-server, in one child process beside the pool."""
+"""Runs the local stand-ins for the providers, and livekit-server, in one child process beside the pool (local mode)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class LocalServices:
     _gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> Addresses:
-        """Raises SupervisorError when they do not come up."""
+        """Start the services; where they listen. Raises SupervisorError when they do not come up."""
         try:
             self._launch()
         except OSError as exc:
@@ -164,7 +164,7 @@ class LocalServices:
             asyncio.get_running_loop().call_later(RESTART_PAUSE, self._relaunch)
 
     async def close(self) -> None:
-        """End them, by their leash first."""
+        """End the services: close their standard input, and kill them if that does not end them."""
         self._ending = True
         popen = self._popen
         if popen is None or self._gone.is_set():

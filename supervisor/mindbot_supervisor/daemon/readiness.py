@@ -1,4 +1,4 @@
-"""Whether callers can be served: told once in the log, to systemd as it changes, and to whoever asks."""
+"""Decides whether callers can be served, and tells the log, systemd and /readyz."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from mindbot_supervisor.observability.systemd_notify import Systemd
 EXTENSION = 30.0
 """Seconds of stopping time asked of systemd at once, while calls last."""
 LOOK = 1.0
-"""Seconds between two words to systemd, if its watchdog does not want them sooner."""
+"""Seconds between two messages to systemd, if its watchdog does not want them sooner."""
 
 
 @dataclass(slots=True)
 class Readiness:
+    """The state "ready" of the daemon, and who is told of it."""
+
     pool: Pool
     systemd: Systemd
     note: Callable[..., None]
@@ -32,20 +34,20 @@ class Readiness:
         return min(LOOK, (self.systemd.watchdog or LOOK * 2) / 2)
 
     def worker_ready(self) -> None:
-        """The first one makes the daemon ready."""
+        """Note that a worker is ready: the first one makes the daemon ready."""
         if not self.was_ready:
             self.was_ready = True
             self.note(log_events.SUPERVISOR_READY, after=round(time.monotonic() - self.started, 3))
             self.systemd.ready()
 
     def resume(self) -> None:
-        """The version before was ready, or was not."""
+        """After an upgrade: be ready if any worker is."""
         self.was_ready = self.pool.ready > 0
         if self.was_ready:
             self.systemd.ready()
 
     def inform_systemd(self) -> None:
-        """Its watchdog is fed only while the workers are really looked after."""
+        """Send systemd the status, and feed its watchdog while the workers are really looked after."""
         failing = self.not_watching()
         if failing is None:
             self.systemd.alive()

@@ -44,7 +44,7 @@ class Reporting:
         self._send_notices(loaded)
 
     def follow(self, loaded: Loaded) -> None:
-        """New settings are in force."""
+        """Put new settings in force."""
         self._settings = loaded.settings
         self.logs.set_level(loaded.settings.log.level)
         self.logs.learn(from_settings.redactor(loaded).values)
@@ -73,7 +73,7 @@ class Reporting:
         self.records.output(ref, level, event, fields)
 
     def count_usage(self, pool: Pool) -> None:
-        """To be called every second."""
+        """Count what the calls use of providers; to be called every second."""
         self.usage.tick(time.monotonic(), int(time.time() // DAY), pool.workers)
 
     def resume(self, pool: Pool) -> None:

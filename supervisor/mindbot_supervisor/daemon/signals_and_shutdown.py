@@ -19,14 +19,14 @@ SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("TERM", "INT", "HUP", 
 
 
 class Signals:
-    """`actions` may come later than the first signal: until then signals wait."""
+    """Queues signals until they are served. `actions` may be set later than the first signal comes."""
 
     def __init__(self) -> None:
         self.actions: Mapping[int, Callable[[], object]] = {}
         self._came: asyncio.Queue[int] = asyncio.Queue()
 
     def listen(self) -> None:
-        """Those that came while an upgrade had them blocked are the first."""
+        """Take signals from now on; those that came while an upgrade had them blocked are the first."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._came.put_nowait, number)
@@ -45,6 +45,8 @@ CUT = "live calls are cut: no worker here stays to take them"
 
 @dataclass(slots=True)
 class Shutdown:
+    """Stops the pool, and tells the log and systemd."""
+
     engine: Engine
     systemd: Systemd
     note: Callable[..., None]

@@ -1,7 +1,7 @@
-"""What the daemon does all the time: watched, told when it fails, tried again after a back-off, and never dead unseen.
+"""Watches what the daemon does all the time: failures are told, and retried after a back-off; nothing ends unseen.
 
-An activity is a thread that goes round and round (`Rounds`, or `run` for one that waits by itself), a task (`keep_up`),
-something that a timer calls (`attempt`), or something that looks after itself and is only asked how it is
+An activity is a thread that goes round and round (`Rounds`, or `run_thread` for one that waits by itself), a task
+(`run_task`), something that a timer calls (`attempt`), or something that looks after itself and is only asked how it is
 (`Activities.watch`). What fails is in the log and in the status; where it is essential, /readyz says so too, and
 systemd's watchdog is no longer fed.
 """
@@ -56,7 +56,7 @@ class Health:
 
 @dataclass(slots=True)
 class Activity:
-    """One of them. Any thread may say how it went."""
+    """One activity and its health. Any thread may report how a round went."""
 
     name: str
     tell: Callable[[str, str, dict[str, Any]], None]
@@ -72,11 +72,11 @@ class Activity:
     _round_at: float | None = None
 
     def began(self) -> None:
-        """It runs from now on."""
+        """Note that the activity runs from now on."""
         self._round_at = self.clock()
 
     def worked(self) -> None:
-        """A round is done, and all was well."""
+        """Note that a round succeeded."""
         now = self._round_at = self.clock()
         self._healthy_rounds += 1
         if self._healthy_rounds >= HEALED_AFTER:
@@ -87,7 +87,7 @@ class Activity:
             self.tell(log_events.ACTIVITY_RECOVERED, "info", fields)
 
     def failed(self, error: BaseException | str, *, quietly: bool = False) -> float:
-        """A round failed: told, unless somebody else tells it; the seconds until it may be tried again."""
+        """Note that a round failed, and tell it unless `quietly`; the seconds until the next try."""
         now = self.clock()
         what = error if isinstance(error, str) else describe(error)
         known = self._error == what and now < self.retry_at
@@ -106,7 +106,7 @@ class Activity:
         return wait
 
     def attempt(self, work: Callable[[], object], *, pause: bool = True) -> None:
-        """Do it now, in this thread; with `pause` not for a while after it failed. Raises nothing."""
+        """Do `work` now, in this thread; with `pause` not during the back-off after a failure. Raises nothing."""
         if pause and self.clock() < self.retry_at:
             return
         try:
@@ -117,7 +117,7 @@ class Activity:
             self.worked()
 
     def run_thread(self, rounds: Callable[[], None], stop: threading.Event) -> None:
-        """The body of a thread: `rounds` goes on until it is stopped; if it raises, it is begun again."""
+        """The body of a thread: run `rounds` until it is stopped; begin it again if it raises."""
         self.began()
         while not stop.is_set():
             try:
@@ -128,7 +128,7 @@ class Activity:
             stop.wait(wait)
 
     async def run_task(self, work: Callable[[], Awaitable[None]]) -> None:
-        """The body of a task: `work` goes on until it returns; if it raises, it is begun again."""
+        """The body of a task: run `work` until it returns; begin it again if it raises."""
         while True:
             try:
                 return await work()
@@ -137,7 +137,7 @@ class Activity:
             await asyncio.sleep(wait)
 
     def health(self) -> Health | None:
-        """None while it does its work."""
+        """What is wrong with the activity; None while it does its work."""
         now = self.clock()
         if self._error:
             return Health(self.name, self._error, now - self._since, max(self.retry_at - now, 0.0), self.essential)
@@ -159,7 +159,7 @@ class Rounds:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Raises RuntimeError where no thread can be started."""
+        """Start the thread. Raises RuntimeError where none can be started."""
         self._thread = threading.Thread(target=self._run, name=self.activity.name, daemon=True)
         self._thread.start()
 
@@ -196,11 +196,11 @@ class Activities:
         return made
 
     def watch(self, name: str, ask: Ask, *, essential: bool = False) -> None:
-        """Something that looks after itself, and says what is wrong with it when it is asked."""
+        """Ask this function, whenever the health is wanted, what is wrong with something that retries by itself."""
         self._asked[name] = (ask, essential)
 
     def unhealthy(self) -> list[Health]:
-        """What does not do its work now."""
+        """The activities that do not do their work now."""
         found = [health for each in self._all if (health := each.health()) is not None]
         now = time.monotonic()
         for name, (ask, essential) in self._asked.items():
@@ -217,7 +217,7 @@ class Activities:
         return next((str(each) for each in self.unhealthy() if each.essential and each.seconds >= GRACE), None)
 
     def _tell(self, event: str, level: str, fields: dict[str, Any]) -> None:
-        """From any thread."""
+        """Tell an event of an activity, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon is ending
             self._loop.call_soon_threadsafe(lambda: self.note(event, level, **fields))
 

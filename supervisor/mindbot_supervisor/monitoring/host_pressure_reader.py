@@ -1,4 +1,4 @@
-"""How short memory and CPU are: pressure stall information (PSI) and available memory; of the container, if in one.
+"""Reads how short memory and CPU are: pressure stall information (PSI) and available memory of host or container.
 
 The own cgroup's pressure counts where the kernel tells it (v2), else the host's; memory is that of the lowest limit of
 the cgroup chain, else the host's. Source: Documentation/accounting/psi.rst.
@@ -16,7 +16,7 @@ PSI = Path("/proc/pressure")
 
 
 def look(mounts: Mounts, psi: Path = PSI) -> Host:
-    """One look; what this kernel does not tell is None (PSI may be compiled out or switched off)."""
+    """Read all of it once; what this kernel does not tell is None (PSI may be compiled out or switched off)."""
     memory = resource_limits.memory(mounts)
     own = mounts.own_v2(mounts.lines())
     return Host(

@@ -1,4 +1,4 @@
-"""How much memory processes really use: PSS and USS where the kernel tells them, else RSS."""
+"""Reads how much memory processes really use: PSS and USS where the kernel tells them, else RSS."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Full(NamedTuple):
 
 
 class MemoryReader:
-    """PSS, USS and RSS of trees in MiB; a process whose RSS stands still is read again only after a while.
+    """Reads PSS, USS and RSS of trees in MiB; a process whose RSS stands still is read again only after a while.
 
     PSS divides shared pages among those who share them. A process that may not be read in full counts with what can
     be read: its USS, else its RSS.

@@ -1,4 +1,4 @@
-"""Whether the kernel's OOM killer ended a worker: its log names the victim, its counters tell of one nearby.
+"""Finds out whether the kernel's OOM killer ended a worker, by the kernel log and the counters of cgroups.
 
 Certain is what the kernel log says of this very pid, and a rise of `oom_kill` in the worker's own cgroup that no other
 victim accounts for. The counter of the whole host alone proves nothing about one process, and is told as a hint only.
@@ -155,7 +155,7 @@ class OomKiller:
     _attributed: deque[tuple[Path, float]] = field(default_factory=lambda: deque(maxlen=READINGS))
 
     def spawned(self, ref: Ref, pid: int, now: float) -> None:
-        """From now on this pid is that worker: whatever was said of an earlier process with it is void."""
+        """Note the pid of a new worker: what was known of an earlier process with this pid is void."""
         self._drain(now)
         self._victims.pop(pid, None)
         self.looked({ref: _reading(counter_in(self.mounts, self.mounts.lines(pid)), host_kills(), now)})

@@ -1,6 +1,6 @@
-"""From which worker an orphan comes, by what it inherited and cannot have made up: pipes it holds open, its cgroup.
+"""Finds the worker from which an orphan comes, by what only descent gives: pipes that it holds open, its cgroup.
 
-Both come by descent, and neither can be had without the right to it; a name or an environment anybody can have.
+A name or an environment proves nothing: any process can have it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def pipes_of(pid: int) -> frozenset[int]:
 
 
 def _by_cgroup(pid: int, roots: list[Root]) -> Ref | None:
-    """Where a worker is in a group of its own: what is in there comes from it."""
+    """The worker in whose own cgroup the process is."""
     groups = Mounts()
     own = groups.lines(pid)
     if not own or own == groups.lines():

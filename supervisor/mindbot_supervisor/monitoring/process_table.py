@@ -1,4 +1,4 @@
-"""The processes that descend from this daemon, as psutil tells them: followed until they end; a stranger is read once.
+"""Lists the processes that descend from this daemon, by psutil. Each is read until it ends, all others only once.
 
 A host has many processes that are none of ours. Each look lists the pids (one call) and reads only those that were not
 there before: whoever descends from us did so from birth.
@@ -71,7 +71,7 @@ class Process:
 
     @property
     def lives(self) -> bool:
-        """Whether it is still there, is no zombie, and is the same process. Raises OSError without descriptors."""
+        """Whether the process is still there, is no zombie, and is the same. Raises OSError without descriptors."""
         try:
             return self.handle.is_running() and self.handle.status() != psutil.STATUS_ZOMBIE
         except GONE:
@@ -117,7 +117,9 @@ def find(pid: int) -> psutil.Process | None:
 
 @dataclass(slots=True)
 class ProcessTable:
-    """Not for two threads at once. `processes` is what descends from us, in the order in which it was found."""
+    """The table of our processes; not for two threads at once. `processes` is what descends from us, in the order in
+    which it was found.
+    """
 
     processes: dict[int, Process] = field(default_factory=dict)
     _strangers: set[int] = field(default_factory=set)
@@ -140,15 +142,15 @@ class ProcessTable:
         return self.processes
 
     def drop(self, pid: int) -> None:
-        """This process was found to be another by now: who has its pid is judged anew."""
+        """Forget a process whose pid belongs to another by now: that one is read anew."""
         self.processes.pop(pid, None)
 
     def forget_strangers(self) -> None:
-        """There is a new root: what descends from it may have been taken for a stranger."""
+        """Read all other processes again: what descends from a new root may be among them."""
         self._strangers = set()
 
     def _read(self, pid: int) -> Process | None:
-        """Of a stranger no more is read than whose child it is; None for one that is certainly none of ours."""
+        """Read parent and session of a process; None for one that is certainly not ours."""
         try:
             handle = psutil.Process(pid)
             return Process(handle, handle.ppid(), os.getsid(pid), -1)
@@ -161,7 +163,9 @@ class ProcessTable:
     def _sort_in(
         self, new: list[Process], there: Collection[int], roots: Collection[int], recorded: Collection[int]
     ) -> None:
-        """Again and again, for children that come before their parents: pids begin anew at some time."""
+        """Take what is ours, in several passes: a child may come before its parent, as pids start again from 1 at
+        times.
+        """
         left = new
         while left:
             others = [each for each in left if not self._take(each, roots, recorded)]
@@ -172,7 +176,7 @@ class ProcessTable:
         self._strangers.update(each.pid for each in left if each.ppid in there or each.ppid == 0)
 
     def _take(self, found: Process, roots: Collection[int], recorded: Collection[int]) -> bool:
-        """Whether it is ours; then it is followed from now on."""
+        """Follow a process if it is ours; whether it is."""
         parent = self.processes.get(found.ppid)
         ours = found.ppid == self._me or parent is not None or found.pid in roots or found.session in roots
         if ours or found.pid in recorded:

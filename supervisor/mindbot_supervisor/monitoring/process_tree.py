@@ -1,4 +1,4 @@
-"""Which process belongs to which worker. Descent decides; what a process calls itself decides nothing.
+"""Decides which process belongs to which worker: by descent, never by what a process calls itself.
 
 Seen, in this order: the worker's own pid; its session, which nobody can join from outside; the parent. A process of
 which all of that is gone, because it left session and parent behind between two looks, is an orphan: the kernel gave it
@@ -37,7 +37,9 @@ class Root:
 
 @dataclass(slots=True)
 class ProcessTree:
-    """`look` may be called in any thread; all else belongs to the loop's, and never waits for a look."""
+    """The trees of all workers. `look` may be called in any thread; all else belongs to the loop's, and never waits for
+    a look.
+    """
 
     contested: Contested = lambda *_: None
     """Called in the thread that looks."""
@@ -62,22 +64,22 @@ class ProcessTree:
     # -- for the loop's thread -----------------------------------------------------------------------------------------
 
     def take(self, pid: int, ref: Ref, pipes: Iterable[int] = ()) -> None:
-        """This process is the root of the worker's tree. `pipes` are our descriptors of it."""
+        """Add the root of a worker's tree. `pipes` are our descriptors of its pipes."""
         self.roots[pid] = Root(pid, ref, frozenset(os.fstat(fd).st_ino for fd in pipes))
 
     def restore_members(self, ref: Ref, recorded: Iterable[Key]) -> None:
-        """A daemon before us knew that these belong to the worker too."""
+        """Count as the worker's what a daemon before us recorded as such."""
         self.recorded.update(dict.fromkeys(recorded, ref))
         self.table.forget_strangers()
 
     def forget(self, ref: Ref) -> None:
-        """The last process of this worker is gone."""
+        """Forget a worker whose last process is gone."""
         self.roots = {pid: root for pid, root in self.roots.items() if root.ref != ref}
         self.recorded = {key: owner for key, owner in self.recorded.items() if owner != ref}
         self.named.pop(ref, None)
 
     def known(self, ref: Ref) -> list[Process]:
-        """What was there of the worker at the last look."""
+        """The processes of the worker at the last look."""
         return list(self._members.get(ref, ()))
 
     def root_of(self, ref: Ref) -> int | None:
@@ -104,7 +106,7 @@ class ProcessTree:
             return members
 
     def drop(self, pid: int) -> None:
-        """Another process has this pid by now."""
+        """Forget a process whose pid belongs to another by now."""
         with self._looking:
             self.table.drop(pid)
 
@@ -140,7 +142,7 @@ class ProcessTree:
         return found
 
     def _assign_owner(self, each: Process, roots: Mapping[int, Root]) -> None:
-        """Find out whose it is, as far as that can be seen now."""
+        """Find the worker of a process, as far as that can be seen now."""
         root = roots.get(each.pid) or roots.get(each.session)
         if each.foreign:
             return
@@ -156,7 +158,7 @@ class ProcessTree:
             self._assign_owner_of_orphan(each, roots)
 
     def _assign_owner_of_orphan(self, each: Process, roots: Mapping[int, Root]) -> None:
-        """A child of ours that we may not have started."""
+        """Find the worker of a child of ours that we may not have started."""
         if each.session in self.templates:
             each.claimable = each.pid not in self.jobservers
         elif each.looks < EXAMINED:
@@ -171,7 +173,7 @@ class ProcessTree:
             return False
 
     def _assign_owner_of_parent(self, each: Process, parent: Process) -> None:
-        """What is known of its parent is true of it as well."""
+        """Give a process the worker of its parent."""
         while parent.parent is not None and not self._is_there(parent):
             parent = each.parent = parent.parent
         if parent.foreign:
@@ -197,7 +199,9 @@ class ProcessTree:
             return None
 
     def _apply_claims(self, roots: Mapping[int, Root]) -> None:
-        """A worker's word for its job processes: of our own user, forked by a job server, and named by nobody else."""
+        """Give workers the job processes that they name: of our user, from a job forkserver, and named by no other
+        worker.
+        """
         living = {root.ref for root in roots.values()}
         claims: dict[int, list[Ref]] = {}
         for ref, pids in list(self.named.items()):
@@ -213,7 +217,7 @@ class ProcessTree:
                 self._contest(each, sorted({*refs, *({each.ref} if each.ref in living else ())}))
 
     def _contest(self, each: Process, refs: list[Ref]) -> None:
-        """Nobody gets it while others name it too: it must not be ended with one of them."""
+        """Give a job process that several workers name to none of them: it must not end with one of them."""
         if len(refs) == 1:
             each.ref = refs[0]
             return

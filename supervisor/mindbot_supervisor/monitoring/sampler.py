@@ -1,4 +1,4 @@
-"""Samples every worker's tree, round after round, for all of them in one pass (psutil).
+"""Samples CPU and memory of all workers' process trees in one pass (psutil).
 
 Reading PSS makes the kernel walk a process's page tables, so it is done where it can matter: when the cheap RSS, which
 is never less, is above the soft limit and moves, and for everybody once in a while.

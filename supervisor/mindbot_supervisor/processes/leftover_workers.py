@@ -46,7 +46,7 @@ class WorkerRecord:
 
 
 class WorkerRecords:
-    """The files, mode 0600. What cannot be written or read costs adoption, never a call."""
+    """The record files, mode 0600. Without one, the next daemon does not find a worker; no call depends on them."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self._runtime_dir = runtime_dir
@@ -94,7 +94,7 @@ class WorkerRecords:
         return [f"{self._folder.name}/{path.name}" for path in missing if path.exists()]
 
     def _stamp(self) -> tuple[int, int] | None:
-        """What changes whenever a file comes or goes."""
+        """Inode and time of the folder, which change whenever a file comes or goes."""
         try:
             found = self._folder.stat()
         except OSError:
@@ -154,7 +154,7 @@ def boot_id() -> str:
 
 
 def _read(path: Path) -> WorkerRecord | None:
-    """What a file says, or None for whatever else may be in there."""
+    """The record in a file, or None where the file holds anything else."""
     try:
         found = json.loads(read_regular(path, limit=SIZE_MAX, within=None, ours=True).data)
         slot, generation, pid = (found[key] for key in ("slot", "generation", "pid"))
@@ -168,7 +168,7 @@ def _read(path: Path) -> WorkerRecord | None:
 
 
 class LeftoverWorkers:
-    """`gone` is called once for each, after its end."""
+    """Watches leftover workers by pidfds. `gone` is called once for each, after its end."""
 
     def __init__(self, gone: Callable[[Ref], None]) -> None:
         self._gone = gone
@@ -176,7 +176,7 @@ class LeftoverWorkers:
         self._pidfds: dict[Ref, Descriptor] = {}
 
     def take(self, record: WorkerRecord) -> bool:
-        """False if the process of this record is no more, or its pid is somebody else's by now.
+        """Watch the worker of this record. False if it has ended, or its pid belongs to another process by now.
 
         Raises OSError where no descriptor is left: then nothing is known of it.
         """
@@ -192,7 +192,7 @@ class LeftoverWorkers:
         return True
 
     def signal(self, ref: Ref, number: int) -> None:
-        """Nothing happens for one that is not among them, or is gone."""
+        """Send a signal to a leftover worker; nothing happens if it is none, or is gone."""
         if ref in self._pidfds:
             signal_to(self._pidfds[ref], number)
 

@@ -1,3 +1,3 @@
-"""Upgrade in place: the probe of the new version, the handover of state, the exec. Imports core, processes and
+"""Upgrade in place: the check of the new version, the state file, the exec. Imports core, processes and
 recovery. Nothing in here changes what workers do.
 """

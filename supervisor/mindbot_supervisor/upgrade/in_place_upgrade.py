@@ -20,7 +20,7 @@ from mindbot_supervisor.upgrade.new_version_check import NewVersion, own_command
 ANSWER_FIRST = 0.2
 """Seconds in which whoever asked for the upgrade has the answer."""
 SETTLE = 5.0
-"""Seconds that sweeps of dead workers may take before an upgrade."""
+"""Seconds that the end of dead workers' trees may take before an upgrade."""
 
 
 class Engine(Protocol):
@@ -30,7 +30,7 @@ class Engine(Protocol):
     def pool(self) -> Pool: ...
 
     async def settled(self, within: float) -> None:
-        """Return when no sweep of a dead worker is under way, or after so many seconds."""
+        """Return when no tree of a dead worker is being ended, or after so many seconds."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Upgrader:
         asyncio.get_running_loop().call_later(ANSWER_FIRST, self._begin, new)
 
     def upgrade_in_background(self) -> None:
-        """Where nobody waits for the answer; a refusal is in the log."""
+        """Upgrade without an answer to anybody; a refusal is in the log."""
         self._background = asyncio.ensure_future(self._upgrade_or_say())
 
     async def _upgrade_or_say(self) -> None:
@@ -71,7 +71,7 @@ class Upgrader:
             await self.upgrade()
 
     def close(self) -> None:
-        """The daemon ends, and with it an upgrade that is under way."""
+        """Give up an upgrade that is under way: the daemon ends."""
         if self._new is not None:
             self._new.end()
             self._new = None
@@ -80,7 +80,7 @@ class Upgrader:
         self._background = asyncio.ensure_future(self._become(new))
 
     async def _become(self, new: NewVersion) -> None:
-        """Returns only if it cannot be done after all; then everything is as it was."""
+        """Exec the new version. Returns only if that fails; then everything is as it was."""
         try:
             await self.engine.settled(SETTLE)
             if self.engine.pool.stopping or self._new is not new:
@@ -94,7 +94,7 @@ class Upgrader:
             self._give_up(new, exc)
 
     def _state(self) -> state_file.State:
-        """Raises Refused, whatever is wrong with it."""
+        """The state to be handed over. Raises Refused where it cannot be put together."""
         try:
             return self.handed_over()
         except Exception as exc:

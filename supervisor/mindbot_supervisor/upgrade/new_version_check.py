@@ -1,4 +1,4 @@
-"""The installed version, asked before an upgrade whether it can take over: a process of its own, proven by its word.
+"""Checks before an upgrade that the installed version can take over: a process of it must answer with a fresh secret.
 
 It is asked twice: while the daemon goes on, which takes the seconds of its imports; and in the moment before the exec,
 about the very file that is then handed over.
@@ -31,7 +31,7 @@ PROOF_TIMEOUT = 5.0
 """Seconds for the second answer, for which the daemon waits; it takes some ten milliseconds."""
 ANSWER_MAX = 64 * 1024
 TAIL = 4096
-"""Bytes of its last words that are kept, however much it prints."""
+"""Bytes of what it printed last that are kept."""
 SHOWN_MAX = 500
 """Characters of them that are told."""
 
@@ -66,7 +66,7 @@ def interpreter_options(argv: Sequence[str], arguments: int) -> list[str]:
 
 
 class NewVersion:
-    """One process of the installed version, from `start` to `end`."""
+    """A process of the installed version that is asked whether it can take over, from `start` to `end`."""
 
     def __init__(self, children: MutableSet[int]) -> None:
         self._children = children
@@ -79,7 +79,7 @@ class NewVersion:
         """Held during a conversation, which a thread may lead: its descriptors are closed by nobody meanwhile."""
 
     async def start(self, state: State) -> None:
-        """Let it load, and read the state. Raises Refused."""
+        """Start the process, and let it read the state. Raises Refused where it cannot."""
         fd = state_file.write(state)
         try:
             self._launch()
@@ -88,7 +88,7 @@ class NewVersion:
             os.close(fd)
 
     def prove(self, state: State) -> int:
-        """The file of this state, which it has read and can go on with. Raises Refused."""
+        """Have the process read the final state; the descriptor of the state file. Raises Refused where it cannot."""
         for each in state.fds():
             try:
                 os.fstat(each)
@@ -103,7 +103,7 @@ class NewVersion:
         return fd
 
     def end(self) -> None:
-        """End it, and whatever it started."""
+        """Kill the process, and whatever it started."""
         process, self._process, self._ending = self._process, None, True
         if process is None:
             return
@@ -139,7 +139,7 @@ class NewVersion:
         self._asking = ours
 
     def _ask(self, fd: int, seconds: float) -> None:
-        """Raises Refused unless its answer is the right one."""
+        """Ask about a state file. Raises Refused unless the answer is right."""
         with self._conversation_lock:
             self._ask_with_lock(fd, seconds)
 
@@ -163,7 +163,9 @@ class NewVersion:
             raise Refused(f"the new version cannot start: {why}; the old one goes on")
 
     def _answer(self, asking: socket.socket, errors: int, until: float) -> bytes:
-        """Empty if there is none to come. What the process prints meanwhile is taken, so that it is never held up."""
+        """The answer; empty if the process has ended. What it prints meanwhile is taken, so that it is never held
+        up.
+        """
         poll = select.poll()
         poll.register(asking, select.POLLIN)
         poll.register(errors, select.POLLIN)
@@ -184,7 +186,7 @@ class NewVersion:
         return bool(data)
 
     def _last_words(self) -> str:
-        """Of a process that ended without an answer."""
+        """Why the process ended without an answer: the last line that it printed, and its exit code."""
         process = self._process
         if process is None:
             return "it was ended"

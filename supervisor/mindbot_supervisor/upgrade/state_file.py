@@ -1,4 +1,4 @@
-"""Upgrade in place: what the running daemon hands to the program that takes over its process, and how that reads it.
+"""The state file of an upgrade in place: what the running daemon hands to its new version, and how that reads it.
 
 Same pid, so the workers stay children; their pipes and pidfds, the listening sockets and the lock stay open over the
 exec. The state is JSON in an anonymous file whose descriptor is in the environment.
@@ -135,7 +135,7 @@ def write(state: State) -> int:
 
 
 def digest(fd: int) -> str:
-    """Of what the file holds: who tells it has read all of it."""
+    """A hash of the file's content: the new version proves by it that it has read all of the file."""
     return hashlib.sha256(os.pread(fd, SIZE_MAX, 0)).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What "auto" stands for on this host or in this container, and where each number comes from."""
+"""Resolves "auto" in the settings to numbers for this host or container, and says where each number comes from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mindbot_supervisor.core.policy import Policy, for_workers
 
 
 def policy(settings: Settings) -> Policy:
-    """All that the core decides by, every "auto" resolved."""
+    """The limits by which the core decides, every "auto" resolved."""
     return Policy.of(
         settings.pool,
         settings.limits,
@@ -22,7 +22,7 @@ def policy(settings: Settings) -> Policy:
 
 
 def found() -> dict[str, str]:
-    """What there is for the pool, and who says so."""
+    """The memory and CPUs that the pool may use, with the source of each number."""
     memory, cpus = resource_limits.memory(), resource_limits.cpus()
     return {"memory": f"{memory.limit_mb:.0f} MiB, {memory.source}", "cpus": f"{cpus.count:g}, {cpus.source}"}
 

@@ -1,6 +1,4 @@
-"""Builds from the settings what the pool decides by on this host, what its workers are started with, and how calls
-are recovered.
-"""
+"""Builds parts of the daemon from the settings: launch options, call recovery, redactor and log; checks them first."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def follow(engine: Engine, settings: Settings, environ: Mapping[str, str], runti
 
 
 def moves_at_once() -> int:
-    """One for two cores: while the new agent comes in, the old one takes about as much CPU to leave."""
+    """How many calls are migrated at a time: one for two cores, as the old agent takes about as much CPU as the new."""
     return max(resource_limits.cpus().whole // 2, 1)
 
 
@@ -71,7 +69,7 @@ def check_room(loaded: Loaded, descriptors: DescriptorLimit) -> None:
 def launch(
     loaded: Loaded, runtime_dir: Path, extra: Mapping[str, str], start: StartProcess = subprocess.Popen
 ) -> LaunchOptions:
-    """`extra` is what the local services add to the environment; `start` gives processes their limits."""
+    """What workers are started with. `extra` is added to the environment; `start` gives processes their limits."""
     environ = {**for_children(loaded.environ), **extra}
     settings = loaded.settings
     return LaunchOptions(
@@ -80,13 +78,13 @@ def launch(
 
 
 def redactor(loaded: Loaded) -> Redactor:
-    """Masks all that is secret in the environment and in the settings."""
+    """A redactor that masks all that is secret in the environment and in the settings."""
     return Redactor(secret_values(loaded.environ, keys.values(loaded.settings)))
 
 
 def open_log(loaded: Loaded, *, resumes: bool) -> Sink:
-    """Standard output, and the log file where there is one. Raises ConfigError where that cannot be opened, unless the
-    daemon `resumes` after an upgrade: then it is opened as soon as it can be.
+    """Open standard output and the log file, if there is one, as the log. Raises ConfigError where that cannot be
+    opened, unless the daemon `resumes` after an upgrade: then it is opened as soon as it can be.
     """
     path = loaded.settings.log.file
     if not resumes:

@@ -88,7 +88,9 @@ LOOK_WITHIN = 3.0
 
 @dataclass(slots=True)
 class Reloader:
-    """`load` reads the same sources again; `followers` are all but the engine that take new settings."""
+    """Puts new settings in force. `load` reads the same sources again; `followers` are all but the engine that take new
+    settings.
+    """
 
     loaded: Loaded
     load: Callable[[], Loaded]
@@ -110,7 +112,9 @@ class Reloader:
     _look: asyncio.Task[None] | None = None
 
     async def reload(self) -> Json:
-        """Read settings and env file again, and let follow what changed. A bad one changes nothing: Refused."""
+        """Read settings and env file again and put them in force. Raises Refused where they are bad: nothing changes
+        then.
+        """
         async with self._one_at_a_time:
             new = await self._read()
             if self.engine.pool.stopping:
@@ -155,7 +159,7 @@ class Reloader:
         return {**found.fields(), "rolling": found.roll is not None}
 
     def reload_in_background(self) -> None:
-        """Where nobody waits for the answer; a refusal is in the log."""
+        """Reload without an answer to anybody; a refusal is in the log."""
         self.tasks.start(self._reload_or_say())
 
     async def _reload_or_say(self) -> None:
@@ -167,7 +171,9 @@ class Reloader:
         from_settings.follow(self.engine, self.loaded.settings, self.engine.launch.environ, self.runtime_dir)
 
     def go_back(self) -> None:
-        """A rollout stopped: what the kept workers run is known to work."""
+        """Start workers with the options from before the last reload: a rollout has stopped, and those are known to
+        work.
+        """
         if self.before is not None:
             self.engine.launch = self.before
 
@@ -196,7 +202,7 @@ class Reloader:
 
 
 def env_stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """What changes when the file does, or None while it is not there (an editor is replacing it)."""
+    """Time, inode and size of the file, which change with it; None while it is missing (an editor is replacing it)."""
     try:
         found = path.stat() if path is not None else None
     except OSError:
@@ -208,7 +214,8 @@ Result = TypeVar("Result")
 
 
 async def off_loop(function: Callable[[], Result], within: float) -> Result:
-    """What the function returns or raises. TimeoutError after `within` seconds: it is left behind, and its result lost.
+    """Run `function` in a thread, and return or raise what it does. TimeoutError after `within` seconds: the thread is
+    abandoned, and its result lost.
 
     Not `asyncio.to_thread`: a thread of that pool that hangs would keep the daemon from ending.
     """

@@ -1,4 +1,4 @@
-"""What the pool runs on: LiveKit with the operator's credentials, the embedded default, or any command."""
+"""Chooses what the pool runs on: LiveKit with the operator's credentials, local stand-ins, or any command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYNTHETIC_INTERVAL = 10.0
 
 
 class Mode(StrEnum):
-    """As it is told in the log and in the status."""
+    """What the pool runs on, as the log and the status name it."""
 
     LIVEKIT = "livekit"
     LOCAL_LIVEKIT = "local-livekit"
@@ -33,7 +33,9 @@ class Mode(StrEnum):
 
 
 def choose(settings: Settings, credentials: Credentials, *, local: bool, server: str | None) -> Mode:
-    """Raises ConfigError for credentials that cannot work. `server` is where livekit-server was found, if it was."""
+    """The mode for these settings. Raises ConfigError for credentials that cannot work. `server` is where
+    livekit-server was found, if it was.
+    """
     if settings.pool.command:
         return Mode.COMMAND
     if not local:
@@ -59,7 +61,9 @@ def find_server(environ: Mapping[str, str]) -> str | None:
 
 
 def _require_providers(settings: Settings, credentials: Credentials) -> None:
-    """MindBot's own providers; what another agent needs, only that agent knows."""
+    """Raise ConfigError where a key of MindBot's providers is missing. What another agent needs, only that agent
+    knows.
+    """
     if settings.pool.agent != MINDBOT:
         return
     missing = [name for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY") if not credentials.get(name)]
@@ -68,7 +72,7 @@ def _require_providers(settings: Settings, credentials: Credentials) -> None:
 
 
 def explain(mode: Mode, livekit_url: str) -> str:
-    """One line for the log."""
+    """What a mode means, in one line for the log."""
     match mode:
         case Mode.LIVEKIT:
             return "workers register with LiveKit"

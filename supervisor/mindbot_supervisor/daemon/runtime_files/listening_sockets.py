@@ -17,7 +17,7 @@ from mindbot_supervisor.upgrade.state_file import State
 
 @dataclass(slots=True)
 class Sockets:
-    """`http` is None where no page is wanted, or where `http_problem` says why there is none."""
+    """The listening sockets. `http` is None where no page is wanted, or where `http_problem` says why there is none."""
 
     directory: RuntimeDirectory
     control: UnixListener
@@ -57,7 +57,9 @@ class Sockets:
 
 
 def bind(paths: Paths, loaded: Loaded) -> Sockets:
-    """Raises Refused where another daemon is in the same place, and BadConfig where something else is."""
+    """Claim the directory and listen. Raises Refused where another daemon is there, BadConfig where something else
+    is.
+    """
     directory = RuntimeDirectory.claim(paths.runtime_dir)
     return Sockets(directory, listen(paths.socket), *_bind_http(loaded))
 
@@ -71,7 +73,9 @@ def take_over(paths: Paths, state: State) -> Sockets:
 
 
 def _bind_http(loaded: Loaded) -> tuple[socket.socket | None, str]:
-    """A taken port refuses the start only where the operator chose it: calls matter more than a page."""
+    """Listen for HTTP. A port in use refuses the start only where the operator chose it: calls matter more than
+    pages.
+    """
     address = loaded.settings.http.address
     if address is None:
         return None, ""

@@ -33,7 +33,9 @@ class RuntimeDirectory:
 
     @classmethod
     def claim(cls, path: Path) -> RuntimeDirectory:
-        """Raises Refused when another daemon has it, or when it is not safe to use."""
+        """Take the directory for this daemon. Raises Refused when another daemon has it, or when it is not safe to
+        use.
+        """
         make(path)
         instance = SingleInstance(path)
         instance.hold_name(PATIENCE)
@@ -41,7 +43,7 @@ class RuntimeDirectory:
 
     @classmethod
     def resume(cls, path: Path, lock: int, names: list[int]) -> RuntimeDirectory:
-        """After an upgrade: what the version before held. What is not as it should be is left to `keep`."""
+        """After an upgrade: take over what the version before held. What is missing, `restore` makes again."""
         return cls(path, SingleInstance(path, names), lock)
 
     def restore(self, now: float) -> list[str]:
@@ -90,7 +92,7 @@ def make(path: Path) -> Path:
 
 
 def _open(path: Path) -> int:
-    """An open directory's inode is not given to another one."""
+    """Open the directory: the inode of an open one is not given to another."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
@@ -153,14 +155,16 @@ Restore = Callable[[float], Sequence[str]]
 
 @dataclass(slots=True)
 class FileRestorer:
-    """`keepers` are asked in this order: a directory comes before what is in it."""
+    """Calls `restorers` in this order: a directory comes before what is in it."""
 
     restorers: Sequence[Restore]
     note: Callable[..., None]
     _problem: str = ""
 
     def restore(self) -> None:
-        """To be called every second. What cannot be made again is told once, and tried at every call."""
+        """Restore what is missing; to be called every second. What cannot be restored is told once, and tried each
+        time.
+        """
         made: list[str] = []
         problem = ""
         for restorer in self.restorers:

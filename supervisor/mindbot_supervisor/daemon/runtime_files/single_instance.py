@@ -1,4 +1,4 @@
-"""One daemon for each runtime directory: a second one finds the first by a name that no sweep of files can remove.
+"""Allows one daemon for each runtime directory: a second one finds the first by a name that no sweep can remove.
 
 The name is an abstract Unix socket (unix(7)), held for as long as the daemon lives, over upgrades too. It is made of
 the user, the folder that the runtime directory is in (device and inode) and the directory's own name, so that
@@ -54,7 +54,7 @@ class SingleInstance:
         return [each.fileno() for each in self._held.values()]
 
     def hold_name(self, patience: float = 0.0) -> None:
-        """Hold the name that is right now. Raises Refused where another daemon of ours has it."""
+        """Hold the name that belongs to the directory now. Raises Refused where another daemon of ours has it."""
         address = address_of(self._runtime_dir, os.geteuid())
         if address is None or address in self._held:
             return

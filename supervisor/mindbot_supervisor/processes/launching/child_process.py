@@ -1,4 +1,4 @@
-"""Starting a worker process, and knowing when it ends: its pipes, its pidfd, its exit."""
+"""Starts a child process with its pipes, and watches it: its pidfd, signals to it, its exit status."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Pipes:
 
     @classmethod
     def open(cls) -> Pipes:
-        """Raises OSError when there are no descriptors left."""
+        """Open the three pipes. Raises OSError when there are no descriptors left."""
         opened: list[Descriptor] = []
         try:
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""Why the kernel would not run a program, in words: missing, not executable, a script without its interpreter.
+"""Says in words why the kernel would not run a program: missing, not executable, a script without interpreter.
 
 The kernel says "No such file or directory" for a script that is there and whose interpreter is not, and for a program
 whose loader is missing. Read from execve(2), fs/binfmt_script.c and fs/binfmt_elf.c.

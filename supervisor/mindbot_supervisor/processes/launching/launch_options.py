@@ -35,11 +35,11 @@ class LaunchOptions:
         return {**self.environ, heartbeat.RUNTIME_DIR: self.runtime_dir}
 
     def own_environ(self, ref: Ref) -> dict[str, str]:
-        """What one worker has beside the others."""
+        """The variables that differ from worker to worker."""
         return {heartbeat.WORKER_NAME: str(ref), heartbeat.SLOT: str(ref.slot)}
 
     def digest(self) -> str:
-        """Tells launches apart without telling what is in them."""
+        """A hash by which launch options are compared without showing what is in them."""
         data = strict_json.dumps([list(self.command), sorted(self.environ.items()), self.runtime_dir, self.agent])
         return hashlib.sha256(data.encode()).hexdigest()
 

@@ -60,7 +60,7 @@ class WorkerLauncher:
         self._templates.launch = launch
 
     def tell(self, note: Note) -> None:
-        """Note from now on what becomes of templates."""
+        """Log by `note` what becomes of templates."""
         self._templates.note = note
 
     def prepare(self) -> None:
@@ -68,7 +68,7 @@ class WorkerLauncher:
         self._templates.prepare()
 
     def check_code(self) -> None:
-        """An operator wants new workers: the next ones must not run code that has changed on disk since."""
+        """Ask the template whether its code has changed on disk: an operator wants new workers to run the new code."""
         self._templates.check_code()
 
     def start(self, ref: Ref) -> None:
@@ -117,7 +117,7 @@ class WorkerLauncher:
         return self._templates.pids()
 
     def helpers(self) -> frozenset[int]:
-        """Processes that work for all workers together: templates and their job servers."""
+        """Pids of the processes that serve all workers: templates and job forkservers."""
         return frozenset({*self.pids(), *(pid for pid, _, _ in self.jobservers.known())})
 
     async def close(self) -> None:

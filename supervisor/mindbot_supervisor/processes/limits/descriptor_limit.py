@@ -1,4 +1,4 @@
-"""The limit of open files: raised for the daemon as far as it may be, and given back to whatever the daemon starts."""
+"""Raises the daemon's limit of open files to the hard limit, and gives the old one back to what the daemon starts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ MARGIN = 64
 
 @dataclass(frozen=True, slots=True)
 class DescriptorLimit:
-    """`own` is what the daemon may open; `inherited` is the soft limit with which it was started."""
+    """How many files may be open. `own` is the daemon's limit; `inherited` is the soft limit with which it was
+    started.
+    """
 
     own: int
     inherited: int

@@ -1,4 +1,4 @@
-"""Whether a limit of processes of our own cgroups was hit, by the kernel's counters: then a worker could not fork."""
+"""Tells whether the limit of processes of our cgroups was reached, by the kernel's counters: then a fork failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class PidsLimit:
         self._before[ref] = self._hits()
 
     def hit(self, ref: Ref) -> str:
-        """What was hit since this worker was started, in words; empty if nothing was. It is forgotten."""
+        """Which limit was reached since this worker was started, in words; empty if none was. The worker is
+        forgotten.
+        """
         before = self._before.pop(ref, None)
         if before is None or self._hits() <= before:
             return ""

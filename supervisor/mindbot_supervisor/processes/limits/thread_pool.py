@@ -1,4 +1,4 @@
-"""The daemon's threads for blocking work, all started at once at the beginning.
+"""The daemon's thread pool for blocking work, all threads started at once at the beginning.
 
 Where a limit of processes and threads is reached later, nothing of the daemon's own depends on one more: an executor
 that cannot start its thread fails the call, and libuv's pool, which looks up host names, ends the whole process.

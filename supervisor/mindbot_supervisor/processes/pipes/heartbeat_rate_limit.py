@@ -1,4 +1,4 @@
-"""How many of a worker's heartbeat lines are read in a second; of those beyond it only the newest counts.
+"""Limits how many heartbeat lines of a worker are read in a second; of those beyond it only the newest counts.
 
 A worker beats once a second, and at most ten times a second while things change. One that writes without end must not
 cost the daemon its CPU, and a beat that is older than another says nothing that the newer one does not.
@@ -17,7 +17,7 @@ BYTES, BYTES_BURST = 128 * 1024.0, 512 * 1024.0
 
 @dataclass(slots=True)
 class HeartbeatRateLimit:
-    """One worker's. `dropped` is how many lines were passed over since somebody set it to 0."""
+    """The limit of one worker. `dropped` is how many lines were passed over since somebody set it to 0."""
 
     now: float
     dropped: int = 0
@@ -27,7 +27,7 @@ class HeartbeatRateLimit:
     """The newest line beyond the budget, to be taken once there is room."""
 
     def take(self, lines: Sequence[bytes], now: float) -> Sequence[bytes]:
-        """Those to be read now, in their order."""
+        """The lines that are within the limit now, in their order."""
         self._refill(now)
         if self._held is None and len(lines) == 1 and self._affords(lines[0]):  # nearly always
             return lines

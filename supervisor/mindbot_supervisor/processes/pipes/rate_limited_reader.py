@@ -1,4 +1,4 @@
-"""Reads one pipe of somebody else's, so slowly that a flood costs its writer time and the daemon next to nothing."""
+"""Reads one pipe at a limited rate, so that a flood slows its writer and costs the daemon next to nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RateLimitedReader:
         self._resume()
 
     def stop(self) -> None:
-        """Nothing more is given; what is held can still be drained."""
+        """Give nothing more; what was read and not taken can still be drained."""
         self._active = False
         self._pause()
         if self._later is not None:
@@ -52,7 +52,7 @@ class RateLimitedReader:
             self._later = None
 
     def drain(self) -> bytes:
-        """What was held, and what is in the pipe now, others may still hold its other end."""
+        """What was read and not taken, and what is in the pipe now: others may still hold its other end."""
         found, self._held = bytearray(self._held), b""
         while len(found) < DRAIN_BYTES:
             try:

@@ -16,7 +16,7 @@ from mindbot_worker.protocol import worker_inbox
 
 
 def prepare(runtime_dir: Path, worker: str, pid: int, processes: int) -> None:
-    """Have it keep so many job processes warm. It need not be there, nor listen."""
+    """Ask a worker to keep so many job processes warm. It need not be there, nor listen."""
     path = runtime_dir / worker_inbox.file_name(worker, pid)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
@@ -29,16 +29,14 @@ EVERY = "*"
 
 
 def remove(runtime_dir: Path, worker: str = EVERY) -> None:
-    """Those of a worker that has ended; or all that nobody listens on, of workers that ended while no daemon was there
-    to see it.
-    """
+    """Remove the sockets of a worker that has ended; without a worker, of all that ended while no daemon ran."""
     with contextlib.suppress(OSError):
         for path in list(runtime_dir.glob(worker_inbox.file_name(worker, EVERY))):
             _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Only a socket of our own user on which nobody listens: whatever else has that name is none of ours."""
+    """Remove a socket of our own user on which nobody listens, and nothing else of that name."""
     with contextlib.suppress(OSError):
         found = path.lstat()
         if stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid() and _is_dead(path):

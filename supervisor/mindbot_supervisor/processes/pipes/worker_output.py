@@ -16,7 +16,7 @@ from mindbot_worker.protocol import log_messages
 
 @dataclass(slots=True)
 class Lines:
-    """A line longer than `longest` bytes is cut there, and what follows up to its newline is dropped."""
+    """Cuts a stream into lines. A line longer than `longest` bytes is cut there, and the rest of it is dropped."""
 
     longest: int
     _held: bytearray = field(default_factory=bytearray)
@@ -47,8 +47,8 @@ class Lines:
             self._skipping = True
 
     def drop(self, data: bytes) -> int:
-        """Take note of `data` without keeping any of it; how many lines end in it. What is left of its last one, and
-        was there of its first, is dropped too.
+        """Drop `data`, with the beginning of its first line that came before and the rest of its last one; how many
+        lines end in it.
         """
         self._held.clear()
         self._skipping = not data.endswith(b"\n") and (bool(data) or self._skipping)
@@ -126,7 +126,7 @@ class Output:
         return len(data)
 
     def feed_all(self, data: bytes, now: float) -> None:
-        """The same for the end: whatever it is, it is taken, or the last of it."""
+        """Take all of `data` at the end of the stream, or the last LAST_LINES lines."""
         excess = data.count(b"\n") - LAST_LINES
         if excess > 0:
             last = data.rsplit(b"\n", LAST_LINES + 1)
@@ -144,7 +144,7 @@ class Output:
 
     @property
     def dumping(self) -> bool:
-        """Between `begin_stack` and `end_stack`."""
+        """Whether stacks are collected: between `begin_stack` and `end_stack`."""
         return self._stack is not None
 
     def begin_stack(self) -> None:
@@ -153,7 +153,7 @@ class Output:
             self._stack, self.answered = [], 0
 
     def mark(self, heading: str) -> None:
-        """What comes next is about this process."""
+        """Put a heading before the stack that comes next."""
         if self._stack is not None:
             self._stack.append(heading)
 
@@ -206,7 +206,7 @@ class Output:
 
 
 def _parse(text: str) -> tuple[str, str, Mapping[str, object]] | None:
-    """A worker's own JSON record, or None for any other text. Who the worker is, is not for itself to say."""
+    """A worker's own JSON record, or None for any other text. Fields that name the worker are ours."""
     if not text.startswith("{"):
         return None
     try:

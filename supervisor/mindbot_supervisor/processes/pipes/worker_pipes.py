@@ -35,7 +35,7 @@ class BatchedReader:
         self._epoll.register(fd, select.EPOLLIN)
 
     def remove(self, fd: int) -> None:
-        """Nothing happens for one that is not there."""
+        """Read this pipe no longer; nothing happens for one that is not read."""
         if self._readers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
@@ -75,7 +75,7 @@ BeatsDropped = Callable[[int, float], None]
 
 
 class RunningWorker:
-    """Reads from `watch` to `close`."""
+    """One running worker with its pipes, which are read from `watch` to `close`."""
 
     def __init__(
         self, child: Child, output: Output, batches: BatchedReader, take_beat: TakeBeat, dropped: BeatsDropped
@@ -93,7 +93,7 @@ class RunningWorker:
         """Held while the stack of one of its job processes is taken: their lines would mix."""
 
     def watch(self, ended: Callable[[], None]) -> None:
-        """`ended` is called when the process may have ended."""
+        """Begin to read. `ended` is called when the process may have ended."""
         self._watch_beats()
         self._reader.start()
         self._loop.add_reader(self.child.pidfd.fileno(), ended)
@@ -103,7 +103,7 @@ class RunningWorker:
         self.output.feed_all(self._reader.drain(), time.monotonic())
 
     def close(self) -> None:
-        """After its end: take its last words, and let go of its descriptors."""
+        """After the end of the process: read what is left in the pipes, and close the descriptors."""
         if self._resting is not None:
             self._resting.cancel()
         self._drain_beats()

@@ -42,7 +42,7 @@ Ended = Callable[[Ref | None, Orphan], None]
 
 
 class ProcessTreeKiller:
-    """`ended` is told of orphans, in the loop's thread."""
+    """Ends the trees of workers. `ended` is told of orphans, in the loop's thread."""
 
     def __init__(self, tree: ProcessTree, ended: Ended) -> None:
         self._tree, self._ended = tree, ended
@@ -75,7 +75,7 @@ class ProcessTreeKiller:
         return await _insist(lambda: kill(self._tree, ref))
 
     def begin_end(self, ref: Ref) -> None:
-        """`end` comes for this one."""
+        """Note that `end` will be called for this worker."""
         self._ending.add(ref)
 
     async def end(self, ref: Ref, grace: float, known: OtherChildren) -> None:
@@ -97,7 +97,7 @@ class ProcessTreeKiller:
         await self._end_ownerless(ProcessTree.without_older_root, known, ref)
 
     async def end_all(self, known: OtherChildren, grace: float) -> None:
-        """The pool has ended: nothing that came from it may stay, after so many seconds to end by itself."""
+        """End whatever is left of the pool, after so many seconds to end by itself."""
         for _ in range(round(grace / LOOK)):
             if not await _insist(partial(self._find, ProcessTree.descendants, known())):
                 break
@@ -125,7 +125,7 @@ class ProcessTreeKiller:
 
 
 async def _insist(work: Callable[[], T]) -> T:
-    """Do this in a thread, again and again while there is no descriptor or thread for it. Raises OSError at last."""
+    """Do `work` in a thread, tried again while no descriptor or thread is left for it. Raises OSError at last."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -167,7 +167,7 @@ def kill_these(found: Iterable[Process]) -> None:
 
 
 def _wait(pidfds: Iterable[int], seconds: float) -> None:
-    """Until all of them have ended: to look at all processes again and again meanwhile would keep a core busy."""
+    """Wait until all of them have ended: to look at all processes meanwhile would keep a core busy."""
     ended, left = select.poll(), set(pidfds)
     for pidfd in left:
         ended.register(pidfd, select.POLLIN)

@@ -1,4 +1,4 @@
-"""What is known of the workers' processes, round after round: sampled in a thread, brought to the pool in the loop's.
+"""Monitors the workers' processes: each round samples them in a thread, and brings the samples to the pool.
 
 Besides: which process belongs to whom, the end of dead workers' trees and of orphans, and what the kernel's OOM killer
 did. It decides nothing; it measures, and carries out.
@@ -41,7 +41,7 @@ Tell = Callable[[Change], None]
 
 
 class ProcessMonitor:
-    """All methods belong to the loop's thread.
+    """Samples processes, and knows which belong to whom. All methods belong to the loop's thread.
 
     `began` is when the daemon did, on the monotonic clock; `looked` is called after each round; `workers` gives the
     pids of all workers that run; `changed` is told of a worker of which more, or less, would have to be recorded.
@@ -88,7 +88,7 @@ class ProcessMonitor:
         self._rounds.stop()
 
     async def close(self) -> None:
-        """After the pool's end, and the launcher's: nothing that came from it stays."""
+        """End and reap whatever is left, after the end of the pool and of the launcher."""
         await self.ends.end_all(self.known_children, LEFTOVER_GRACE)
         self._reap(process_table.zombies(list(self.tree.table.processes.values())))
         self.oom.log.close()
@@ -100,21 +100,21 @@ class ProcessMonitor:
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def take(self, ref: Ref, child: Child) -> None:
-        """This child is a worker from now on."""
+        """Count this child as a worker from now on."""
         self.tree.take(child.pid, ref, [pipe.fileno() for pipe in (child.beats, child.leash, child.output)])
         self.oom.spawned(ref, child.pid, time.monotonic())
 
     def adopt(self, ref: Ref, pid: int, members: Iterable[Key]) -> None:
-        """A worker of a daemon before us, and what that knew to belong to it."""
+        """Count a worker of a daemon before us, with the processes that were recorded as its own."""
         self.tree.take(pid, ref)
         self.tree.restore_members(ref, members)
 
     def heard(self, ref: Ref, beat: Beat) -> None:
-        """A worker names its job processes."""
+        """Note the job processes that a worker names in its heartbeat."""
         self.tree.named[ref] = (*beat.pids, *(call.pid for call in beat.calls if call.pid is not None))
 
     def beyond(self, ref: Ref) -> list[Key]:
-        """What belongs to this worker and is not in its session, so that a daemon after us could not find it."""
+        """The worker's processes outside of its session: the next daemon could not find them by that."""
         return process_table.keys(self._beyond.get(ref, ()))
 
     def cause(self, ref: Ref, pid: int, ended: Exit, *, unexplained: bool) -> Exit:
@@ -128,13 +128,13 @@ class ProcessMonitor:
         return await self.ends.members(ref)
 
     async def kill(self, ref: Ref) -> None:
-        """All that belongs to a worker, itself included."""
+        """Kill all that belongs to a worker, itself included."""
         self._follow_launcher()
         for orphan in await self.ends.kill(ref):
             self._orphan_ended(ref, orphan)
 
     async def end(self, ref: Ref, grace: float) -> None:
-        """What is left of a dead worker."""
+        """End what is left of a dead worker."""
         self._follow_launcher()
         await self.ends.end(ref, grace, self.known_children)
         self._beyond.pop(ref, None)
@@ -142,7 +142,7 @@ class ProcessMonitor:
     # -- a round -------------------------------------------------------------------------------------------------------
 
     def _sample(self, now: float) -> None:
-        """In the sampler's thread."""
+        """One round, in the sampler's thread."""
         look = self._sampler.look(now)
         self._from_thread(partial(self._taking.attempt, partial(self._take, look), pause=False))
 
@@ -163,14 +163,14 @@ class ProcessMonitor:
         self._looked_at()
 
     def _follow_policy(self) -> None:
-        """The limits in force are the sampler's as well."""
+        """Give the limits in force to the sampler."""
         limits = self._pool.policy.limits
         self._rounds.interval, self._sampler.soft_mb = limits.check_interval, self._pool.policy.memory_soft_mb
         self._rounds.activity.silent_after = max(SILENT_ROUNDS * limits.check_interval, SILENT_LEAST)
         self._follow_launcher()
 
     def _follow_launcher(self) -> None:
-        """Who serves all workers may have changed: before a look, so that no template is taken for an orphan."""
+        """Learn the templates and job forkservers before a look, so that none of them is taken for an orphan."""
         self.tree.jobservers = frozenset(pid for pid, _, _ in self._launcher.jobservers.known())
         self.tree.templates |= self._launcher.pids()
 
@@ -183,7 +183,7 @@ class ProcessMonitor:
         self._tell(Change(log_events.ORPHAN_ENDED, time.monotonic(), ref, None, "warning", fields))
 
     def _contested(self, pid: int, refs: Sequence[Ref]) -> None:
-        """In the thread that looks."""
+        """Tell that several workers name the same job process; called in the thread that looks."""
         detail = "several workers name this job process as their own; it counts for none of them"
         fields = {"process": pid, "claimed_by": [str(ref) for ref in refs], "detail": detail}
         change = Change(log_events.CLAIM_CONTESTED, time.monotonic(), None, None, "warning", fields)

@@ -1,4 +1,4 @@
-"""Stacks of a worker's processes before it is killed: asked one after the other, so that their lines never mix."""
+"""Asks a worker's processes for their stacks before it is killed: one after the other, so that lines never mix."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LETTERS = {
 async def ask(tree: Sequence[Process], root: int, output: Output) -> None:
     """SIGUSR2 to every process that handles it (faulthandler answers on stderr), the worker itself first.
 
-    What each one is doing by the kernel's word stands before its stack, also for those that cannot answer.
+    What the kernel says of each one stands before its stack, also for those that cannot answer.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + ALL

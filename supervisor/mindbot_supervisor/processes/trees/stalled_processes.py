@@ -33,12 +33,12 @@ FRESH = 0.25
 
 
 class StalledJobs:
-    """`condemned` tells whether a worker is being ended: then its stacks are all taken, and are its own."""
+    """Job processes without beats. `is_being_killed` tells whether a worker is: then all its stacks are being taken."""
 
     def __init__(
-        self, processes: ProcessMonitor, running: Mapping[Ref, RunningWorker], condemned: Callable[[Ref], bool]
+        self, processes: ProcessMonitor, running: Mapping[Ref, RunningWorker], is_being_killed: Callable[[Ref], bool]
     ) -> None:
-        self._processes, self._running, self._condemned = processes, running, condemned
+        self._processes, self._running, self._is_being_killed = processes, running, is_being_killed
         self._waiting: Counter[Ref] = Counter()
         self._looks: dict[Ref, tuple[float, asyncio.Task[list[Process]]]] = {}
 
@@ -97,11 +97,11 @@ class StalledJobs:
 
     async def _stack_with_lock(self, ref: Ref, proc: Process, running: RunningWorker) -> str:
         async with running.stack_lock:
-            if self._condemned(ref) or running.output.dumping:
+            if self._is_being_killed(ref) or running.output.dumping:
                 return ""
             running.output.begin_stack()
             await stack_dump.ask([proc], proc.pid, running.output)
-            if self._condemned(ref):
+            if self._is_being_killed(ref):
                 return ""  # what came so far is the beginning of the worker's own stacks
             return running.output.end_stack() or ""
 
