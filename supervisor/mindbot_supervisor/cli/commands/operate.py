@@ -107,7 +107,7 @@ def upgrade(context: typer.Context, socket: options.Socket = None) -> None:
     path = socket_path(flags_of(context))
     client.ask(path, "POST", "/upgrade", {}, timeout=UPGRADE_TIMEOUT)
     time.sleep(LOOK_EVERY * 2)  # it answers first, and becomes the new one then
-    answer = client.ask(path, "GET", "/status")
+    answer = client.ask(path, "GET", "/status", timeout=UPGRADE_TIMEOUT)  # a busy host takes long to load it
     with expected_from(path):
         output.say(f"version {answer['supervisor']['version']}, pid {answer['supervisor']['pid']}")
 
