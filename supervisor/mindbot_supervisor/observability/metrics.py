@@ -116,7 +116,7 @@ def _add(histogram: Histogram, seconds: object) -> None:
         histogram.add(seconds)
 
 
-_PHASES = ("starting", "ready", "draining", "killing", "parked", "backoff")
+_PHASES = ("starting", "ready", "draining", "killing", "parked", "backoff", "drained")
 _OUTCOMES = {"ended": "ended", "lost": "lost", "recovered": "recovered", "migrated": "migrated", "cut": "cut_by_us"}
 """Outcomes of calls, and where the status has them."""
 _USAGE = {
