@@ -31,7 +31,7 @@ WORKER_LOG = "worker.log"
 WORKER_OUTPUT = "worker.output"
 OUTPUT_DROPPED = "output.dropped"
 AGENT_ERROR = "agent.error"
-"""Told by the workers: the agent of a call failed (mindbot_worker/robust/notifying.py)."""
+"""Told by the workers: the agent of a call failed (mindbot_worker/jobs/notify_error.py)."""
 
 TEMPLATE_READY = "template.ready"
 TEMPLATE_REFUSED = "template.refused"
