@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+from mindbot_config.host.proxy import proxy_for
 from mindbot_config.output import strict_json
 
 if TYPE_CHECKING:
@@ -103,15 +103,6 @@ class Webhook:
 def _pause_before_next(exc: Exception) -> bool | float:
     """Whether to try again; as seconds where the receiver has said when."""
     return isinstance(exc, _TryAgain) and (exc.wait or True)
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this URL. aiohttp's own look at it would read ~/.netrc too."""
-    parts = urlsplit(url)
-    named = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    if not named:
-        return None
-    return named if "://" in named else f"http://{named}"
 
 
 def sign(body: bytes, secret: str) -> str:

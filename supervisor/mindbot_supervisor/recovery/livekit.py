@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from mindbot_config.host.proxy import proxy_for
 from mindbot_supervisor.recovery.livekit_records import Dispatch, Job, Participant
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class LiveKitApi:
         connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION)
         timeout = aiohttp.ClientTimeout(self._timeout)
         self._session = aiohttp.ClientSession(
-            timeout=timeout, connector=connector, proxy=_proxy_for(self._base), response_class=_bounded_response()
+            timeout=timeout, connector=connector, proxy=proxy_for(self._base), response_class=_bounded_response()
         )
         return LiveKitAPI(self._base, self._api_key, self._secret, session=self._session, failover=False)
 
@@ -244,19 +245,6 @@ def base_url(url: str) -> str:
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-
-
-def _proxy_for(base: str) -> str | None:
-    """The proxy that the environment names, looked up once: aiohttp itself starts a thread for it in each request, and
-    would read ~/.netrc with it.
-    """
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(base)
-    named = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    if not named:
-        return None
-    return named if "://" in named else f"http://{named}"
 
 
 def _refused(error: object, method: str) -> ApiError:
